@@ -1,0 +1,1 @@
+"""Audio, text and manifests: everything that turns recordings into training batches."""

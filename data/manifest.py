@@ -1,0 +1,152 @@
+"""Manifests: which recordings there are and what is said in them.
+
+A manifest is a JSON Lines file with NeMo's keys, one recording a line::
+
+    {"audio_filepath": "clips/a.flac", "duration": 3.2, "text": "good morning",
+     "speaker": "s1", "source": "librispeech"}
+
+``speaker`` and ``source`` may be absent. Relative paths are relative to the manifest's folder, so
+that a corpus can be moved together with its manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class ManifestError(ValueError):
+    """A manifest cannot be read; the message names the file, the line and the remedy."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording of one speaker saying one text.
+
+    Attributes:
+        audio_filepath: Absolute path of the recording.
+        duration: Length of the recording in seconds.
+        text: What is said, as the manifest has it.
+        speaker: Name of the speaker, unique over all sources; empty if unknown.
+        source: Name of the corpus; empty if unknown.
+    """
+
+    audio_filepath: Path
+    duration: float
+    text: str
+    speaker: str = ""
+    source: str = ""
+
+
+def read_manifest(path: str | Path) -> list[Utterance]:
+    """Read all utterances of a manifest, in its order. Blank lines are allowed.
+
+    Raises:
+        ManifestError: The file is missing, holds no utterance, or a line is not valid.
+    """
+    path = Path(path)
+    # os.path.abspath and not Path.resolve: a link to a recording keeps the name it is known by.
+    folder = Path(os.path.abspath(path)).parent
+    utterances = []
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    utterances.append(_parse(line, folder, f"{path}, line {number}"))
+    except OSError as error:
+        raise ManifestError(f"cannot read the manifest {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not a manifest: it is not UTF-8 text") from error
+    if not utterances:
+        raise ManifestError(f"{path} holds no utterance; `ossicle data import` writes manifests")
+    return utterances
+
+
+def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
+    """Write a manifest, replacing an earlier one only when all of it is written.
+
+    Paths of recordings below the manifest's folder are written relative to it.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    path = Path(os.path.abspath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            for utterance in utterances:
+                record = _record(utterance, path.parent)
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def manifest_digest(*paths: str | Path) -> str:
+    """SHA-256 of the contents of the manifests, in hexadecimal.
+
+    The order of the manifests counts, their names and places do not.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        content = Path(path).read_bytes()
+        digest.update(len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _record(utterance: Utterance, folder: Path) -> dict[str, Any]:
+    audio = Path(os.path.abspath(utterance.audio_filepath))
+    written = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
+    return {
+        "audio_filepath": written.as_posix(),
+        "duration": round(utterance.duration, 4),
+        "text": utterance.text,
+        "speaker": utterance.speaker,
+        "source": utterance.source,
+    }
+
+
+def _parse(line: str, folder: Path, place: str) -> Utterance:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{place}: not valid JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ManifestError(f"{place}: expected a JSON object, found {type(record).__name__}")
+    audio = _field(record, "audio_filepath", str, place)
+    if not audio:
+        raise ManifestError(f"{place}: audio_filepath is empty; give the path of the recording")
+    duration = _field(record, "duration", (int, float), place)
+    if not math.isfinite(duration) or duration <= 0:
+        raise ManifestError(f"{place}: duration is {duration}; give the seconds, more than 0")
+    return Utterance(
+        audio_filepath=Path(os.path.abspath(folder / audio)),
+        duration=float(duration),
+        text=_field(record, "text", str, place),
+        speaker=_field(record, "speaker", str, place, default=""),
+        source=_field(record, "source", str, place, default=""),
+    )
+
+
+def _field(
+    record: dict[str, Any],
+    key: str,
+    kind: type | tuple[type, ...],
+    place: str,
+    default: Any = None,
+) -> Any:
+    value = record.get(key, default)
+    if value is None:
+        raise ManifestError(f'{place}: the key "{key}" is missing')
+    if not isinstance(value, kind) or isinstance(value, bool):
+        expected = "text" if kind is str else "a number"
+        raise ManifestError(f"{place}: {key} is {value!r}; expected {expected}")
+    return value
