@@ -1,0 +1,51 @@
+"""The committed stubs and the contract they come from."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROTO = Path(__file__).resolve().parents[2] / "proto"
+
+
+def run(*command: str, cwd: Path = PROTO) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+def test_stubs_describe_the_present_contract() -> None:
+    check = run(sys.executable, "generate.py", "--check")
+    assert check.returncode == 0, check.stderr
+
+
+def test_check_fails_and_says_what_to_do_when_the_contract_has_changed(tmp_path: Path) -> None:
+    changed = tmp_path / "proto"
+    shutil.copytree(PROTO, changed)
+    contract = changed / "ossicle/speech/v1/speech.proto"
+    text = contract.read_text(encoding="utf-8")
+    contract.write_text(text.replace("bool single_utterance = 3;", "bool one_utterance = 3;"))
+    check = run(sys.executable, "generate.py", "--check", cwd=changed)
+    assert check.returncode == 1
+    assert "speech_pb2.py" in check.stderr
+    assert "python proto/generate.py" in check.stderr
+
+
+def test_contract_is_lint_clean() -> None:
+    buf = shutil.which("buf", path=str(Path(sys.executable).parent)) or shutil.which("buf")
+    if buf is None:
+        pytest.skip("needs buf: pip install buf-bin")
+    lint = run(buf, "lint")
+    assert lint.returncode == 0, lint.stdout + lint.stderr
+
+
+def test_every_field_and_value_is_documented() -> None:
+    previous = ""
+    for line in (PROTO / "ossicle/speech/v1/speech.proto").read_text(encoding="utf-8").split("\n"):
+        stripped = line.strip()
+        declares = stripped.startswith(("message ", "enum ", "rpc ", "service ", "oneof ")) or (
+            " = " in stripped and stripped.endswith(";") and not stripped.startswith("syntax")
+        )
+        if declares and not stripped.startswith("//"):
+            assert previous.startswith("//"), f"no comment above: {stripped}"
+        previous = stripped
