@@ -1,0 +1,235 @@
+"""What training does to clean recordings so that the network survives real ones.
+
+Each augmentation takes float32 samples (N,) at 16 kHz and a random generator and returns float32
+samples; `Augmenter` applies them with their probabilities in the order sound meets them: speaker
+(speed), room (reverberation), other sounds (noise), microphone (gain), line (codec).
+SpecAugment, which works on log-mel frames, is the last class.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from ossicle.data.audio import SAMPLE_RATE, read_audio
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Probabilities and ranges; a probability of 0 switches an augmentation off."""
+
+    speed_probability: float = 0.5
+    speed_range: tuple[float, float] = (0.88, 1.12)
+    reverb_probability: float = 0.15
+    reverb_t60_range: tuple[float, float] = (0.1, 0.6)  # seconds
+    noise_probability: float = 0.3
+    noise_snr_range: tuple[float, float] = (5.0, 30.0)  # dB
+    gain_probability: float = 0.8
+    gain_peak_range: tuple[float, float] = (-26.0, -1.0)  # dBFS of the loudest sample
+    codec_probability: float = 0.1
+    codecs: tuple[str, ...] = ("telephone", "telephone", "opus", "mp3")
+
+
+def change_speed(samples: Samples, factor: float) -> Samples:
+    """Play `factor` times as fast, tempo and pitch together (Ko et al. 2015)."""
+    if factor == 1.0:
+        return samples
+    return soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ").astype(
+        np.float32, copy=False
+    )
+
+
+def add_noise(samples: Samples, noise: Samples, snr: float, rng: np.random.Generator) -> Samples:
+    """Mix in `noise`, looped or cut at a random place, at `snr` dB.
+
+    Silence has no signal-to-noise ratio: silent speech or noise leaves the samples as they are.
+    """
+    if len(noise) == 0:
+        return samples
+    start = int(rng.integers(len(noise)))
+    cut = np.take(noise, np.arange(start, start + len(samples)), mode="wrap")
+    speech_power = float(np.mean(samples**2))
+    noise_power = float(np.mean(cut**2))
+    if speech_power < 1e-10 or noise_power < 1e-10:
+        return samples
+    scale = np.sqrt(speech_power / noise_power / 10 ** (snr / 10))
+    return (samples + scale * cut).astype(np.float32, copy=False)
+
+
+def reverberate(samples: Samples, response: Samples) -> Samples:
+    """Convolve with a room's impulse response, keeping the length, timing and energy."""
+    direct = int(np.argmax(np.abs(response)))
+    size = len(samples) + len(response) - 1
+    fast = 1 << (size - 1).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(samples, fast) * np.fft.rfft(response, fast), fast)
+    # The direct sound stays where it was, so that word times do not move.
+    wet = wet[direct : direct + len(samples)]
+    before, after = float(np.mean(samples**2)), float(np.mean(wet**2))
+    return (wet * np.sqrt(before / max(after, 1e-12))).astype(np.float32, copy=False)
+
+
+def simulate_room(t60: float, rng: np.random.Generator) -> Samples:
+    """A room's impulse response: direct sound, then noise that falls by 60 dB in `t60` seconds.
+
+    Polack's statistical model of late reverberation; the direct-to-reverberant ratio is drawn
+    between 0 and 12 dB.
+    """
+    length = max(int(t60 * SAMPLE_RATE), 2)
+    time = np.arange(1, length) / SAMPLE_RATE
+    tail = rng.standard_normal(length - 1) * np.exp(-3 * np.log(10) * time / t60)
+    ratio = 10 ** (rng.uniform(0, 12) / 10)
+    tail *= np.sqrt(1 / ratio / np.sum(tail**2))
+    return np.concatenate([[1.0], tail]).astype(np.float32)
+
+
+def set_peak(samples: Samples, peak_db: float) -> Samples:
+    """Scale so that the loudest sample lies at `peak_db` dBFS."""
+    peak = float(np.max(np.abs(samples), initial=0.0))
+    return samples if peak < 1e-5 else samples * np.float32(10 ** (peak_db / 20) / peak)
+
+
+def pass_codec(samples: Samples, codec: str) -> Samples:
+    """Encode and decode once: 'telephone' (8 kHz, µ-law), 'opus' (12 kbit/s), 'mp3' (24 kbit/s).
+
+    Raises:
+        ValueError: an unknown codec.
+    """
+    if codec == "telephone":
+        narrow = soxr.resample(samples, SAMPLE_RATE, 8000, quality="MQ")
+        # ITU-T G.711 companding with µ = 255, quantised to 8 bits.
+        companded = np.sign(narrow) * np.log1p(255 * np.abs(narrow).clip(0, 1)) / np.log(256)
+        companded = np.rint(companded * 127) / 127
+        narrow = np.sign(companded) * np.expm1(np.abs(companded) * np.log(256)) / 255
+        wide = soxr.resample(narrow.astype(np.float32), 8000, SAMPLE_RATE, quality="MQ")
+    elif codec in ("opus", "mp3"):
+        wide = read_audio(_encode(samples, *_COMPRESSED[codec]))
+    else:
+        raise ValueError(f"unknown codec {codec!r}: use telephone, opus or mp3")
+    # Resamplers and codecs may differ by a few samples at the end.
+    fitted = np.zeros(len(samples), dtype=np.float32)
+    length = min(len(wide), len(samples))
+    fitted[:length] = wide[:length]
+    return fitted
+
+
+_COMPRESSED = {"opus": ("ogg", "libopus", 12_000), "mp3": ("mp3", "libmp3lame", 24_000)}
+
+
+def _encode(samples: Samples, container: str, codec: str, bit_rate: int) -> bytes:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as out:
+        stream = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
+        stream.bit_rate = bit_rate
+        pcm = np.rint(samples.clip(-1, 1) * 32767).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        resampler = av.AudioResampler(
+            format=stream.codec_context.format,
+            layout="mono",
+            rate=SAMPLE_RATE,
+            frame_size=stream.codec_context.frame_size or 0,
+        )
+        for piece in (*resampler.resample(frame), *resampler.resample(None)):
+            out.mux(stream.encode(piece))
+        out.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def load_noise(manifest: Path) -> tuple[list[Samples], list[Samples]]:
+    """Noises and room responses of a JSONL manifest with `audio_filepath` and `kind`.
+
+    `kind` is "noise" or "rir" (room impulse response); there is no text. All are held in memory.
+
+    Raises:
+        ValueError: another kind, or a missing key, naming the line.
+    """
+    noises: list[Samples] = []
+    responses: list[Samples] = []
+    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+        entry = json.loads(line)
+        kind = entry.get("kind")
+        if kind not in ("noise", "rir") or "audio_filepath" not in entry:
+            raise ValueError(
+                f'{manifest}, line {number}: needs "audio_filepath" and "kind" ("noise" or "rir")'
+            )
+        samples = read_audio(manifest.parent / entry["audio_filepath"])
+        (noises if kind == "noise" else responses).append(samples)
+    return noises, responses
+
+
+@dataclass(frozen=True)
+class Augmenter:
+    """All augmentations of samples, drawn from one random generator per recording.
+
+    Attributes:
+        noises: recordings to mix in, each (N,); none switches noise off.
+        responses: measured impulse responses, each (N,); half of the rooms are simulated anyway.
+    """
+
+    config: AugmentConfig
+    noises: Sequence[Samples] = field(default=(), repr=False)
+    responses: Sequence[Samples] = field(default=(), repr=False)
+
+    def __call__(self, samples: Samples, rng: np.random.Generator) -> Samples:
+        """Augmented samples; the same generator state gives the same result."""
+        c = self.config
+        if rng.random() < c.speed_probability:
+            samples = change_speed(samples, round(float(rng.uniform(*c.speed_range)), 2))
+        if rng.random() < c.reverb_probability:
+            if self.responses and rng.random() < 0.5:
+                response = self.responses[int(rng.integers(len(self.responses)))]
+            else:
+                response = simulate_room(float(rng.uniform(*c.reverb_t60_range)), rng)
+            samples = reverberate(samples, response)
+        if self.noises and rng.random() < c.noise_probability:
+            noise = self.noises[int(rng.integers(len(self.noises)))]
+            samples = add_noise(samples, noise, float(rng.uniform(*c.noise_snr_range)), rng)
+        if rng.random() < c.gain_probability:
+            samples = set_peak(samples, float(rng.uniform(*c.gain_peak_range)))
+        if rng.random() < c.codec_probability:
+            samples = pass_codec(samples, str(rng.choice(c.codecs)))
+        return samples
+
+
+@dataclass(frozen=True)
+class SpecAugment:
+    """Masks of time and frequency on log-mel frames (Park et al. 2019), without time warping.
+
+    Masked values become 0, the mean of normalised features.
+
+    Attributes:
+        time_masks: masks per ten seconds of speech; their number grows with the utterance.
+        time_width: widest time mask in frames of 10 ms.
+        frequency_masks: masks per utterance.
+        frequency_width: widest mask in mel bins.
+    """
+
+    time_masks: float = 4.0
+    time_width: int = 30
+    frequency_masks: int = 2
+    frequency_width: int = 16
+
+    def mask(self, frames: NDArray[np.int64], bins: int, seed: int) -> NDArray[np.float32]:
+        """Factors 0 or 1 for a batch: `frames` (B,) valid log-mel frames -> (B, T, F)."""
+        rng = np.random.default_rng(seed)
+        keep = np.ones((len(frames), int(frames.max()), bins), dtype=np.float32)
+        for row, length in zip(keep, frames.tolist(), strict=True):
+            for _ in range(round(self.time_masks * length / 1000 + rng.uniform(-0.5, 0.5))):
+                # No mask hides more than a fifth: a single word must stay a word.
+                width = int(rng.integers(min(self.time_width, length // 5) + 1))
+                start = int(rng.integers(max(length - width, 0) + 1))
+                row[start : start + width] = 0
+            for _ in range(self.frequency_masks):
+                width = int(rng.integers(self.frequency_width + 1))
+                start = int(rng.integers(bins - width + 1))
+                row[:, start : start + width] = 0
+        return keep

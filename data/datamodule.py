@@ -1,0 +1,405 @@
+"""From manifests to padded batches: bucketing by duration and the Lightning DataModule.
+
+The order of training is a function of (seed, epoch) alone and the augmentation of a recording of
+(seed, epoch, recording), so a run gives the same batches whatever the number of workers, and a
+resumed run goes on with the batch that would have been next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from ossicle.data.audio import SAMPLE_RATE
+from ossicle.data.augment import AugmentConfig, Augmenter, load_noise
+from ossicle.data.cache import PcmCache
+from ossicle.data.manifest import Utterance
+from ossicle.data.text import Tokenizer, fits_in_frames
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """One manifest to train on.
+
+    Attributes:
+        manifest: its path.
+        hours: train on about so many hours of it only, chosen by the seed; 0 takes all.
+        repeat: how often each recording comes in an epoch; below 1, that share of them is drawn
+            anew for each epoch.
+        sources: repeat by `source` of the manifest, for sources that deserve more or less than
+            the rest; 0 leaves a source out.
+    """
+
+    manifest: Path
+    hours: float = 0.0
+    repeat: float = 1.0
+    sources: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What to train and validate on, and how batches are made.
+
+    Attributes:
+        train: manifests to train on.
+        validation: manifests to validate on, each a curve of its own.
+        noise: manifest of noises and room responses (`kind` "rir"), if any.
+        cache: folder for decoded audio.
+        batch_seconds: seconds of audio in a batch, padding included.
+        min_seconds, max_seconds: shorter and longer recordings are left out and counted.
+        workers: processes that augment; 0 works in the training process.
+    """
+
+    train: tuple[TrainSet, ...]
+    validation: tuple[Path, ...] = ()
+    noise: Path | None = None
+    cache: Path = Path("runs/cache")
+    batch_seconds: float = 160.0
+    min_seconds: float = 0.3
+    max_seconds: float = 20.0
+    workers: int = 2
+
+
+class Batch(NamedTuple):
+    """Padded recordings and their targets.
+
+    Attributes:
+        samples: (B, N) float32, zeros behind each recording's end.
+        sample_counts: (B,) int64.
+        targets: (B, S) int64 token numbers, zeros behind each text's end.
+        target_counts: (B,) int64.
+        texts: B reference texts.
+        seed: for augmentation that happens after the batch is made.
+    """
+
+    samples: Tensor
+    sample_counts: Tensor
+    targets: Tensor
+    target_counts: Tensor
+    texts: list[str]
+    seed: int
+
+
+class Recordings(Dataset[tuple[NDArray[np.float32], list[int], str, int]]):
+    """Recordings of several caches in one list, augmented when an augmenter is given.
+
+    Keys are (epoch, index), so that a worker needs to know nothing else.
+    """
+
+    def __init__(
+        self,
+        caches: Sequence[PcmCache],
+        rows: Sequence[tuple[int, int]],
+        tokenizer: Tokenizer,
+        *,
+        seed: int = 0,
+        augmenter: Augmenter | None = None,
+    ) -> None:
+        self._caches = caches
+        self._rows = rows
+        self._tokenizer = tokenizer
+        self._seed = seed
+        self._augmenter = augmenter
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def utterance(self, index: int) -> Utterance:
+        """The manifest's line behind `index`."""
+        cache, row = self._rows[index]
+        return self._caches[cache].utterances[row]
+
+    def clean(self, index: int) -> NDArray[np.float32]:
+        """Samples (N,) of a recording, not augmented."""
+        cache, row = self._rows[index]
+        return self._caches[cache][row]
+
+    @property
+    def durations(self) -> NDArray[np.float64]:
+        """Seconds of each recording before augmentation."""
+        by_cache = [cache.durations for cache in self._caches]
+        return np.array([by_cache[cache][row] for cache, row in self._rows])
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[NDArray[np.float32], list[int], str, int]:
+        epoch, index = key
+        cache, row = self._rows[index]
+        samples = self._caches[cache][row]
+        text = self._caches[cache].utterances[row].text
+        seed = 0
+        if self._augmenter is not None:
+            rng = np.random.default_rng((self._seed, epoch, index))
+            augmented = self._augmenter(samples, rng)
+            # Speech sped up may get too short for its text; then it is taken as spoken.
+            if fits_in_frames(text, len(augmented) // 640):
+                samples = augmented
+            seed = int(rng.integers(2**31))
+        return samples, self._tokenizer.encode(text), text, seed
+
+
+def collate(items: Sequence[tuple[NDArray[np.float32], list[int], str, int]]) -> Batch:
+    """Pad recordings and targets to the longest of each, samples to whole 40 ms frames."""
+    longest = max(len(samples) for samples, _, _, _ in items)
+    padded = np.zeros((len(items), -(-longest // 640) * 640), dtype=np.float32)
+    targets = np.zeros((len(items), max(len(t) for _, t, _, _ in items)), dtype=np.int64)
+    for i, (samples, tokens, _, _) in enumerate(items):
+        padded[i, : len(samples)] = samples
+        targets[i, : len(tokens)] = tokens
+    return Batch(
+        torch.from_numpy(padded),
+        torch.tensor([len(samples) for samples, _, _, _ in items]),
+        torch.from_numpy(targets),
+        torch.tensor([len(tokens) for _, tokens, _, _ in items]),
+        [text for _, _, text, _ in items],
+        items[0][3],
+    )
+
+
+class BucketSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of recordings of like length, about `batch_seconds` each, padding included.
+
+    Recordings are shuffled, sorted within pools of some fifty batches, cut into batches, and the
+    batches shuffled: little padding, and company that changes from epoch to epoch.
+
+    Args:
+        durations: seconds of each recording.
+        weights: how often each recording comes in an epoch (see `TrainSet.repeat`).
+        rank, world: this process's share in distributed training.
+    """
+
+    def __init__(
+        self,
+        durations: NDArray[np.float64],
+        batch_seconds: float,
+        *,
+        seed: int,
+        weights: NDArray[np.float64] | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._durations = durations
+        self._batch_seconds = batch_seconds
+        self._seed = seed
+        self._weights = np.ones(len(durations)) if weights is None else weights
+        self._rank = rank
+        self._world = world
+        self._epoch = 0
+        self.skip = 0
+
+    @property
+    def sampler(self) -> BucketSampler:
+        """Itself: Lightning looks for `set_epoch` at a batch sampler's sampler."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of `epoch`, counted from 0."""
+        self._epoch = epoch
+
+    def batches(self, epoch: int) -> list[list[tuple[int, int]]]:
+        """This rank's batches of keys (epoch, index) for `Recordings`."""
+        rng = np.random.default_rng((self._seed, epoch))
+        times = np.floor(self._weights + rng.random(len(self._weights))).astype(int)
+        order = rng.permutation(np.repeat(np.arange(len(times)), times))
+        pool = max(int(50 * self._batch_seconds / max(float(self._durations.mean()), 1e-3)), 1)
+        cut: list[list[int]] = []
+        for start in range(0, len(order), pool):
+            part = order[start : start + pool]
+            cut += self._cut(part[np.argsort(self._durations[part], kind="stable")])
+        cut = [cut[i] for i in rng.permutation(len(cut))]
+        # Ranks must take the same number of steps or the last one waits for ever.
+        even = len(cut) - len(cut) % self._world
+        return [[(epoch, int(i)) for i in batch] for batch in cut[self._rank : even : self._world]]
+
+    def _cut(self, ordered: NDArray[np.int64]) -> list[list[int]]:
+        batches: list[list[int]] = []
+        batch: list[int] = []
+        for index in ordered.tolist():
+            longest = self._durations[index]  # the order is ascending
+            if batch and longest * (len(batch) + 1) > self._batch_seconds:
+                batches.append(batch)
+                batch = []
+            batch.append(index)
+        return [*batches, batch] if batch else batches
+
+    def __len__(self) -> int:
+        return len(self.batches(self._epoch))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        batches = self.batches(self._epoch)
+        skip, self.skip = self.skip, 0
+        yield from batches[skip:]
+
+
+@dataclass
+class Census:
+    """What was left out of training and why, in recordings."""
+
+    kept: int = 0
+    too_short: int = 0
+    too_long: int = 0
+    no_text: int = 0
+    text_too_long_for_audio: int = 0
+    source_left_out: int = 0
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in vars(self).items())
+
+
+class SpeechDataModule(pl.LightningDataModule):
+    """Training and validation batches from manifests.
+
+    Args:
+        config: manifests and batch size.
+        augment: augmentation of training samples, or none.
+        seed: of order, choice and augmentation.
+        progress: called while audio is decoded into the cache, with (done, in all).
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        augment: AugmentConfig | None,
+        *,
+        seed: int,
+        tokenizer: Tokenizer | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer or Tokenizer()
+        self._augment = augment
+        self._seed = seed
+        self._progress = progress
+        self.census = Census()
+        self._train: Recordings | None = None
+        self._weights = np.zeros(0)
+        self._validation: list[Recordings] = []
+
+    @property
+    def validation_names(self) -> list[str]:
+        """Names of the validation sets, from their file names."""
+        return [path.stem for path in self.config.validation]
+
+    def _cache(self, manifest: Path) -> PcmCache:
+        return PcmCache(
+            manifest,
+            self.config.cache,
+            workers=max(self.config.workers, 1),
+            progress=self._progress,
+        )
+
+    def prepare_data(self) -> None:
+        """Decode what is not yet in the cache; Lightning calls it in one process per machine."""
+        for manifest in [
+            *(s.manifest for s in self.config.train),
+            *self.config.validation,
+        ]:
+            self._cache(manifest)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the caches and choose the recordings."""
+        if self._train is not None:
+            return
+        caches = [self._cache(s.manifest) for s in self.config.train]
+        rows, weights = self._choose(caches)
+        self._weights = np.array(weights)
+        self._train = Recordings(
+            caches, rows, self.tokenizer, seed=self._seed, augmenter=self._augmenter()
+        )
+        for manifest in self.config.validation:
+            cache = self._cache(manifest)
+            self._validation.append(
+                Recordings([cache], [(0, row) for row in range(len(cache))], self.tokenizer)
+            )
+
+    def _choose(self, caches: Sequence[PcmCache]) -> tuple[list[tuple[int, int]], list[float]]:
+        rng = np.random.default_rng(self._seed)
+        rows: list[tuple[int, int]] = []
+        weights: list[float] = []
+        census = self.census
+        for number, (train_set, cache) in enumerate(zip(self.config.train, caches, strict=True)):
+            durations = cache.durations
+            budget = train_set.hours * 3600 or math.inf
+            for row in rng.permutation(len(cache)).tolist():
+                utterance, duration = cache.utterances[row], durations[row]
+                weight = train_set.repeat * train_set.sources.get(utterance.source, 1.0)
+                if weight == 0:
+                    census.source_left_out += 1
+                elif duration < self.config.min_seconds:
+                    census.too_short += 1
+                elif duration > self.config.max_seconds:
+                    census.too_long += 1
+                elif not utterance.text:
+                    census.no_text += 1
+                elif not fits_in_frames(utterance.text, int(duration * SAMPLE_RATE) // 640):
+                    census.text_too_long_for_audio += 1
+                elif budget > 0:
+                    budget -= duration
+                    census.kept += 1
+                    rows.append((number, row))
+                    weights.append(weight)
+        if not rows:
+            raise ValueError(f"nothing left to train on: {census}; see `ossicle data check`")
+        return rows, weights
+
+    def _augmenter(self) -> Augmenter | None:
+        if self._augment is None:
+            return None
+        if self.config.noise is None:
+            return Augmenter(self._augment)
+        noises, responses = load_noise(self.config.noise)
+        return Augmenter(self._augment, noises, responses)
+
+    @property
+    def train_recordings(self) -> Recordings:
+        """The chosen training recordings; `setup` must have run."""
+        assert self._train is not None, "call setup() first"
+        return self._train
+
+    @property
+    def train_hours(self) -> float:
+        """Hours of speech in one epoch."""
+        return float(np.sum(self.train_recordings.durations * self._weights)) / 3600
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Augmented batches; when a run resumes inside an epoch, from where it stopped."""
+        trainer = self.trainer
+        sampler = BucketSampler(
+            self.train_recordings.durations,
+            self.config.batch_seconds,
+            seed=self._seed,
+            weights=self._weights,
+            rank=trainer.global_rank if trainer else 0,
+            world=trainer.world_size if trainer else 1,
+        )
+        if trainer is not None:
+            sampler.set_epoch(trainer.current_epoch)
+            sampler.skip = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        workers = self.config.workers
+        return DataLoader(
+            self.train_recordings,
+            batch_sampler=sampler,
+            collate_fn=collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=8 if workers else None,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """One loader for each validation set, recordings from short to long."""
+        loaders = []
+        for recordings in self._validation:
+            sampler = BucketSampler(recordings.durations, self.config.batch_seconds, seed=0)
+            loaders.append(
+                DataLoader(recordings, batch_sampler=sampler, collate_fn=collate, num_workers=0)
+            )
+        return loaders

@@ -1,0 +1,1 @@
+"""How batches of audio become text: features, network, training, decoding, export."""

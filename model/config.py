@@ -1,0 +1,105 @@
+"""What defines a model: its features, its network and what it is for.
+
+A model folder's `config.json` holds a `ModelConfig`; it is all that serving needs to know.
+
+Shape letters, here and everywhere in the project:
+    B  batch: utterances in training, slots in serving
+    N  samples of audio at 16 kHz
+    T  log-mel frames (10 ms)
+    U  output frames (40 ms)
+    F  mel bins
+    C  channels of a convolution
+    H  hidden units of an LSTM layer
+    L  LSTM layers
+    V  tokens, the blank (number 0) included
+    S  tokens of a target text
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ossicle.data.text import CHARACTERS
+
+SAMPLE_RATE = 16_000
+WINDOW = 400  # samples: 25 ms
+HOP = 160  # samples: 10 ms
+TIME_STRIDE = 4  # log-mel frames to an output frame
+FRAME_SAMPLES = HOP * TIME_STRIDE  # 640 samples: an output frame is 40 ms
+FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """Log-mel features; see `model/features.py`."""
+
+    mel_bins: int = 80
+    fft_size: int = 512
+    low_hertz: float = 20.0
+    high_hertz: float = 8000.0
+    floor: float = 1e-7  # added to mel power: below the quantisation noise of quiet 16-bit speech
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network; see `model/network.py`.
+
+    Attributes:
+        channels: C of each of the two convolutions.
+        hidden: H of each LSTM layer.
+        layers: L.
+        lookahead: output frames of future each output may see.
+        dropout: probability, between layers, in training only.
+    """
+
+    channels: int = 32
+    hidden: int = 512
+    layers: int = 4
+    lookahead: int = 4
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A model's identity and shape, stored as `config.json` in its folder."""
+
+    name: str = "unnamed"
+    description: str = ""
+    language: str = "en-US"
+    licence: str = "Apache-2.0"
+    characters: tuple[str, ...] = CHARACTERS
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    @property
+    def vocabulary(self) -> int:
+        """V: the characters and the blank."""
+        return len(self.characters) + 1
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> ModelConfig:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: not a model configuration; names the file and the reason.
+        """
+        try:
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (json.JSONDecodeError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is no model configuration: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """The configuration in a dict such as `dataclasses.asdict` gives."""
+        values = dict(values)
+        values["characters"] = tuple(values["characters"])
+        values["features"] = FeatureConfig(**values["features"])
+        values["network"] = NetworkConfig(**values["network"])
+        return cls(**values)

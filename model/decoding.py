@@ -1,0 +1,139 @@
+"""From log-probabilities to hypotheses: what was said, when, and how surely.
+
+A decoder is fed log-probabilities as they come and keeps its own state, so that a partial result
+costs nothing but reading it. Greedy decoding takes the best token of each frame, merges
+neighbouring equals and drops blanks (Graves et al. 2006, "best path decoding").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLANK = 0
+
+
+@dataclass(frozen=True)
+class TimedToken:
+    """A token and the output frames that emitted it.
+
+    Attributes:
+        text: the token.
+        frame: first frame of its run, counted from the start of the utterance.
+        end_frame: one past the last.
+        confidence: highest probability within the run, 0 to 1.
+    """
+
+    text: str
+    frame: int
+    end_frame: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word with its times.
+
+    Attributes:
+        text: the word.
+        start, end: seconds from the start of the utterance.
+        confidence: geometric mean of its tokens' confidences, 0 to 1.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What an utterance is taken to say.
+
+    Attributes:
+        text: the words, separated by single spaces.
+        confidence: geometric mean over all tokens, 0 to 1; 0 if there are none.
+    """
+
+    text: str
+    confidence: float
+    tokens: tuple[TimedToken, ...]
+    words: tuple[Word, ...]
+
+
+class GreedyDecoder:
+    """Best-path decoding of one utterance, incrementally.
+
+    Args:
+        tokens: all V tokens, the blank first.
+        frame_seconds: length of an output frame.
+    """
+
+    def __init__(self, tokens: Sequence[str], frame_seconds: float) -> None:
+        self._tokens = tuple(tokens)
+        self._frame_seconds = frame_seconds
+        self.reset()
+
+    def reset(self) -> None:
+        """Start the next utterance."""
+        self._emitted: list[TimedToken] = []
+        self._previous = BLANK
+        self._frame = 0
+
+    def advance(self, log_probs: NDArray[np.float32]) -> None:
+        """Take the next frames, (U, V)."""
+        best = log_probs.argmax(axis=1).tolist()
+        probabilities = np.exp(log_probs.max(axis=1)).tolist()
+        for token, probability in zip(best, probabilities, strict=True):
+            if token != BLANK:
+                if token == self._previous:
+                    run = self._emitted[-1]
+                    self._emitted[-1] = TimedToken(
+                        run.text, run.frame, self._frame + 1, max(run.confidence, probability)
+                    )
+                else:
+                    self._emitted.append(
+                        TimedToken(self._tokens[token], self._frame, self._frame + 1, probability)
+                    )
+            self._previous = token
+            self._frame += 1
+
+    def hypothesis(self) -> Hypothesis:
+        """The best hypothesis so far."""
+        tokens = tuple(self._emitted)
+        words = tuple(spell_words(tokens, self._frame_seconds))
+        return Hypothesis(
+            " ".join(word.text for word in words), _mean_confidence(tokens), tokens, words
+        )
+
+
+def spell_words(tokens: Sequence[TimedToken], frame_seconds: float) -> list[Word]:
+    """Group tokens into words at the spaces."""
+    words: list[Word] = []
+    letters: list[TimedToken] = []
+    # A space at the end closes the last word.
+    for token in (*tokens, TimedToken(" ", 0, 0, 1.0)):
+        if token.text != " ":
+            letters.append(token)
+        elif letters:
+            words.append(
+                Word(
+                    "".join(letter.text for letter in letters),
+                    letters[0].frame * frame_seconds,
+                    letters[-1].end_frame * frame_seconds,
+                    _mean_confidence(letters),
+                )
+            )
+            letters = []
+    return words
+
+
+def _mean_confidence(tokens: Sequence[TimedToken]) -> float:
+    if not tokens:
+        return 0.0
+    logs = [math.log(max(token.confidence, 1e-10)) for token in tokens]
+    return math.exp(sum(logs) / len(logs))

@@ -1,0 +1,249 @@
+"""A training run from a configuration file: `ossicle train CONFIG`.
+
+A run is a folder:
+
+    config.yaml     the configuration, complete with defaults
+    run.json        seed, manifest digests, git commit, hardware, versions, wall time
+    metrics.csv     curves, also as TensorBoard events
+    resume.ckpt     to go on from; best.ckpt, the lowest mean CER of the validation sets
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import yaml
+from ossicle.data.datamodule import SpeechDataModule
+from ossicle.data.manifest import manifest_digest
+from ossicle.data.text import Tokenizer
+from ossicle.model.features import OVERLAP, LogMel
+from ossicle.model.training import SpeechModule
+from ossicle.model.training_config import TrainingConfig
+from pytorch_lightning.callbacks import (
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+STATISTICS_RECORDINGS = 1000
+
+
+class RunExistsError(RuntimeError):
+    """The run's folder already holds a run."""
+
+
+class WallTime(pl.Callback):
+    """Seconds spent in training, over all resumptions, kept in the checkpoint."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._before + time.monotonic() - self._start
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting from a checkpoint."""
+        self._before = state_dict["seconds"]
+
+
+def train(
+    config: TrainingConfig,
+    run: Path,
+    *,
+    resume: bool = False,
+    accelerator: str = "auto",
+    devices: int = 1,
+    quiet: bool = False,
+) -> SpeechModule:
+    """Train until `config.optim.steps`; returns the module with averaged weights.
+
+    Args:
+        run: folder of the run.
+        resume: go on from `run/resume.ckpt`, which must be there.
+        accelerator, devices: as Lightning names them: "cpu", "gpu" or "auto", and how many; more
+            than one GPU trains with DDP.
+
+    Raises:
+        RunExistsError: `run` holds a run and `resume` is false, or the other way round.
+    """
+    checkpoint = run / "resume.ckpt"
+    if resume and not checkpoint.exists():
+        raise RunExistsError(f"nothing to resume: {checkpoint} is not there; leave --resume out")
+    if not resume and checkpoint.exists():
+        raise RunExistsError(
+            f"{run} holds a run: add --resume to go on with it, or choose another --run folder"
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    pl.seed_everything(config.seed, workers=True)
+    progress = None if quiet else _print_decoding
+    data = SpeechDataModule(
+        config.data,
+        config.augment,
+        seed=config.seed,
+        tokenizer=Tokenizer(config.model.characters),
+        progress=progress,
+    )
+    data.prepare_data()
+    data.setup()
+    module = SpeechModule(config, data.validation_names)
+    if not resume:
+        if config.init is not None:
+            start_from(module, config.init)
+        set_statistics(module.network.features, data)
+        _print(quiet, f"{data.train_hours:.2f} h of speech an epoch; {data.census}")
+        _print(quiet, f"{module.network.parameter_count() / 1e6:.2f} M parameters")
+    (run / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    clock = WallTime()
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=config.precision,  # type: ignore[arg-type]
+        max_steps=config.optim.steps,
+        max_epochs=-1,
+        check_val_every_n_epoch=config.validate_every,
+        limit_val_batches=1.0 if config.data.validation else 0,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=20,
+        logger=[
+            CSVLogger(run, name="", version="curves"),
+            TensorBoardLogger(run, name="", version="tensorboard"),
+        ],
+        callbacks=[clock, *_callbacks(config, run, quiet)],
+        enable_progress_bar=not quiet,
+        enable_model_summary=False,
+    )
+    trainer.fit(
+        module, datamodule=data, ckpt_path=str(checkpoint) if resume else None, weights_only=False
+    )
+    trainer.save_checkpoint(checkpoint)
+    _record(run, config, data, module, clock.seconds)
+    return module
+
+
+def _callbacks(config: TrainingConfig, run: Path, quiet: bool) -> list[pl.Callback]:
+    callbacks: list[pl.Callback] = [
+        # Averaging starts after the warm-up: earlier weights are noise.
+        EMAWeightAveraging(
+            decay=config.optim.ema_decay,
+            update_starting_at_step=min(config.optim.warmup_steps, config.optim.steps // 2),
+        ),
+        ModelCheckpoint(
+            run,
+            filename="resume",
+            every_n_train_steps=config.checkpoint_every,
+            enable_version_counter=False,
+        ),
+        LearningRateMonitor("step"),
+    ]
+    if config.data.validation:
+        callbacks.append(
+            ModelCheckpoint(
+                run, filename="best", monitor="cer", mode="min", enable_version_counter=False
+            )
+        )
+    if not quiet:
+        callbacks.append(TQDMProgressBar(refresh_rate=20))
+    return callbacks
+
+
+def set_statistics(features: LogMel, data: SpeechDataModule) -> None:
+    """Mean and deviation of each mel bin over clean training recordings."""
+    recordings = data.train_recordings
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(recordings))[:STATISTICS_RECORDINGS]
+    total = torch.zeros(2, features.config.mel_bins, dtype=torch.float64)
+    frames = 0
+    for index in chosen.tolist():
+        samples = torch.from_numpy(recordings.clean(index))[None]
+        usable = (samples.shape[1] - OVERLAP) // 160 * 160 + OVERLAP
+        with torch.no_grad():
+            log_mel = features.log_mel(samples[:, :usable])[0].double()
+        total += torch.stack([log_mel.sum(0), log_mel.square().sum(0)])
+        frames += len(log_mel)
+    mean = total[0] / frames
+    features.mean.copy_(mean)
+    features.deviation.copy_((total[1] / frames - mean**2).clamp(min=1e-4).sqrt())
+
+
+def start_from(module: SpeechModule, checkpoint: Path) -> None:
+    """Take the weights of a checkpoint, of this configuration's shape."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    module.load_state_dict(state)
+
+
+def _print(quiet: bool, text: str) -> None:
+    if not quiet:
+        print(text, flush=True)
+
+
+def _print_decoding(done: int, total: int) -> None:
+    if done % 1000 == 0 or done == total:
+        print(f"decoding audio: {done} of {total}", flush=True)
+
+
+def _record(
+    run: Path, config: TrainingConfig, data: SpeechDataModule, module: SpeechModule, seconds: float
+) -> None:
+    manifests = [s.manifest for s in config.data.train] + list(config.data.validation)
+    facts = {
+        "steps": module.global_step,
+        "epochs": module.current_epoch,
+        "seed": config.seed,
+        "wall_hours": round(seconds / 3600, 3),
+        "train_hours_per_epoch": round(data.train_hours, 2),
+        "census": vars(data.census),
+        "skipped_steps": module.skipped_steps,
+        "parameters": module.network.parameter_count(),
+        "manifests": {path.name: manifest_digest(path) for path in manifests},
+        "git_commit": git_commit(),
+        "hardware": hardware(),
+        "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "numpy")},
+        "python": platform.python_version(),
+    }
+    (run / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def git_commit() -> str:
+    """The commit of the code, with "+changes" if the working tree differs; "" outside git."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("rev-parse", "HEAD")
+    return commit + ("+changes" if commit and git("status", "--porcelain", "-uno") else "")
+
+
+def hardware() -> str:
+    """What the run ran on, in words."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        name = models[0].split(":", 1)[1].strip() if models else name
+    return f"{torch.get_num_threads()} threads of {name}"

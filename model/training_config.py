@@ -1,0 +1,103 @@
+"""The configuration of a training run: a YAML file becomes one frozen dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dacite
+import yaml
+from ossicle.data.augment import AugmentConfig, SpecAugment
+from ossicle.data.datamodule import DataConfig
+from ossicle.model.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How the weights move.
+
+    Attributes:
+        steps: optimiser steps in all; the cosine reaches its end there.
+        learning_rate: its peak, after the warm-up.
+        warmup_steps: steps of linear rise from 0.
+        final_fraction: the cosine ends at this fraction of the peak.
+        weight_decay: of AdamW, on matrices only.
+        clip: largest norm of the gradient.
+        ema_decay: of the moving average of weights, which is what gets validated and exported.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    warmup_steps: int = 300
+    final_fraction: float = 0.01
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema_decay: float = 0.998
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A whole run.
+
+    Attributes:
+        precision: Lightning's name: "bf16-mixed" or "32-true".
+        validate_every: epochs between validations.
+        checkpoint_every: steps between checkpoints to resume from.
+        init: checkpoint whose weights to start from, if not from scratch.
+        augment, spec_augment: absent switches them off.
+    """
+
+    data: DataConfig
+    optim: OptimConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig | None = None
+    spec_augment: SpecAugment | None = None
+    seed: int = 1
+    precision: str = "bf16-mixed"
+    validate_every: int = 1
+    checkpoint_every: int = 200
+    init: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("bf16-mixed", "32-true"):
+            raise ValueError(
+                f"precision is {self.precision!r}: use bf16-mixed or 32-true "
+                "(float16 overflows in CTC)"
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingConfig:
+        """Read a YAML file; relative paths in it are relative to the working directory.
+
+        Raises:
+            ValueError: naming the file and the unknown, missing or mistyped key.
+        """
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, OSError) as error:
+            raise ValueError(f"cannot read {path}: {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"{path} is not a training configuration: no keys in it")
+        try:
+            return dacite.from_dict(
+                cls,
+                values,
+                # YAML has no tuples and no paths, and 1 is a fine way to write 1.0.
+                config=dacite.Config(cast=[tuple, Path], type_hooks={float: float}, strict=True),
+            )
+        except (dacite.DaciteError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for YAML or JSON."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: plain(inner) for key, inner in value.items()}
+            if isinstance(value, list | tuple):
+                return [plain(inner) for inner in value]
+            return value.as_posix() if isinstance(value, Path) else value
+
+        result: dict[str, Any] = plain(asdict(self))
+        return result
