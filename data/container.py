@@ -1,0 +1,136 @@
+"""Compressed audio in containers (FLAC, MP3, Ogg, WebM, M4A), decoded with PyAV.
+
+Audio is always read as an unseekable stream, be it a file or live, so that how a recording is read
+never changes its samples.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Protocol
+
+import av
+import numpy as np
+from ossicle.data.formats import AudioError, Encoding, check_channels, check_declared
+from ossicle.data.pcm import checked_float
+from ossicle.data.resampling import Resampler, Samples, mix_to_mono
+
+_DEMUXERS = {
+    Encoding.FLAC: "flac",
+    Encoding.MP3: "mp3",
+    Encoding.OGG_OPUS: "ogg",
+    Encoding.WEBM_OPUS: "matroska",
+    Encoding.M4A: "mov",
+}
+# Look at no more of the beginning than the demuxer's own header: live audio must not wait.
+_OPTIONS = {"probesize": "2048", "analyzeduration": "0"}
+_READ_BYTES = 1 << 14
+
+
+class ByteSource(Protocol):
+    """Where a container is read from."""
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes, at least one; none at the end."""
+
+
+def decode_container(
+    source: ByteSource, container: Encoding, declared: Encoding, rate: int, channels: int
+) -> Iterator[Samples]:
+    """Decode a container to blocks of mono samples (N_i,) at 16 kHz as far as bytes are there.
+
+    The first audio stream is taken; pictures and video are passed over. A recording that is cut
+    short is noticed where the header gives its length or the codec frames its data (FLAC, M4A);
+    MP3, Ogg and WebM streams may end anywhere.
+
+    Args:
+        source: The bytes, from the first on.
+        container: What `container_of` says it is.
+        declared: What the caller says it is; the Opus encodings insist on that codec.
+        rate: Declared rate in Hz, 0 to take the header's.
+        channels: Declared channel count, 0 to take the header's.
+
+    Raises:
+        AudioError: There is no audio, it is damaged or cut short, it changes its rate or channel
+            count on the way, or the header disagrees with what is declared.
+    """
+    name = container.name.split("_")[0]
+    seconds = 0.0
+    try:
+        with av.open(
+            source,
+            format=_DEMUXERS[container],
+            options=_OPTIONS,
+            buffer_size=_READ_BYTES,
+            metadata_errors="replace",
+        ) as opened:
+            if not opened.streams.audio:
+                raise AudioError(f"the {name} file has no audio in it; send a recording of speech")
+            stream = opened.streams.audio[0]
+            codec = stream.codec_context.name
+            if declared in (Encoding.OGG_OPUS, Encoding.WEBM_OPUS) and codec != "opus":
+                raise AudioError(
+                    f"the audio is declared {declared.name} but it is {codec} in {name}; "
+                    "declare AUTO"
+                )
+            announced = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            layout: tuple[int, int] | None = None
+            for frame in opened.decode(stream):
+                if layout is None:
+                    layout = frame.sample_rate, frame.layout.nb_channels
+                    check_channels(layout[1])
+                    check_declared(rate, channels, _header_rates(stream, layout[0]), layout[1])
+                    resampler = Resampler(layout[0])
+                elif layout != (frame.sample_rate, frame.layout.nb_channels):
+                    raise AudioError(
+                        f"the {name} audio changes on the way from {layout[0]} Hz, {layout[1]} "
+                        f"channel(s) to {frame.sample_rate} Hz, {frame.layout.nb_channels}; "
+                        "send its parts one by one"
+                    )
+                seconds += frame.samples / frame.sample_rate
+                yield resampler.process(mix_to_mono(_frame_samples(frame)))
+            if layout is not None:
+                yield resampler.flush()
+    except av.error.FFmpegError as error:
+        if seconds == 0:
+            raise AudioError(
+                f"this is not {name} audio that can be decoded ({_reason(error)}); "
+                "check the file or convert it to FLAC"
+            ) from error
+        raise AudioError(
+            f"the {name} audio is damaged or cut short after {seconds:.2f} s ({_reason(error)}); "
+            "send the whole recording"
+        ) from error
+    # AAC's priming makes a recording longer, never shorter.
+    if seconds + 1e-3 < announced:
+        raise AudioError(
+            f"the {name} audio is cut short: {seconds:.2f} s of the {announced:.2f} s that its "
+            "header announces; send the whole recording"
+        )
+
+
+def _reason(error: av.error.FFmpegError) -> str:
+    return str(error.strerror or error).lower()
+
+
+def _header_rates(stream: av.AudioStream, decoded: int) -> tuple[int, ...]:
+    """The rates that one may declare: Opus always decodes at 48 kHz but names its source's too."""
+    extra = stream.codec_context.extradata
+    if stream.codec_context.name == "opus" and extra and len(extra) >= 16:
+        (source,) = struct.unpack_from("<I", extra, 12)
+        if source and source != decoded:
+            return decoded, source
+    return (decoded,)
+
+
+def _frame_samples(frame: av.AudioFrame) -> Samples:
+    """The samples of a frame as float32 (N, channels)."""
+    raw = frame.to_ndarray()
+    channels = frame.layout.nb_channels
+    raw = raw.T if frame.format.is_planar else raw.reshape(-1, channels)
+    if raw.dtype.kind == "f":
+        return checked_float(raw)
+    if raw.dtype == np.uint8:
+        return (raw.astype(np.float32) - np.float32(128)) * np.float32(1 / 128)
+    return raw.astype(np.float32) * np.float32(2.0 ** (1 - 8 * raw.dtype.itemsize))

@@ -1,0 +1,180 @@
+"""Pushing bytes into a decoder that pulls them.
+
+FFmpeg asks for bytes when it wants some; a network stream gives bytes when it has some. The decoder
+therefore runs in a thread of its own, and caller and thread take turns: `feed` hands over bytes
+and comes back when the thread has used them all and waits for more. Neither side ever holds more
+than one slice of input and a limited amount of output.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+
+from ossicle.data.container import ByteSource, decode_container
+from ossicle.data.decoder import AudioDecoder
+from ossicle.data.formats import SAMPLE_RATE, AudioError, Encoding
+from ossicle.data.resampling import Samples, join
+
+_OUTPUT_LIMIT = 10 * SAMPLE_RATE
+_M4A_LIMIT = 64 << 20
+
+
+class _Exchange:
+    """The place where caller and decoding thread meet; all fields are guarded by `_turn`."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Condition()
+        self._input = b""
+        self._ended = False
+        self._hungry = False
+        self._output: list[Samples] = []
+        self._output_samples = 0
+        self._done = False
+        self._closed = False
+        self._error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        """For the thread: the next bytes, waiting for them; none at the end or when closed."""
+        with self._turn:
+            while not (self._input or self._ended or self._closed):
+                self._hungry = True
+                self._turn.notify_all()
+                self._turn.wait()
+            # Closing looks like the end of the recording: PyAV would log an exception from here.
+            data, self._input = self._input[:size], self._input[size:]
+            return data
+
+    def run(self, decode: Callable[[ByteSource], Iterator[Samples]]) -> None:
+        """For the thread: decode to the end, to an error or until closed."""
+        try:
+            for block in decode(self):
+                with self._turn:
+                    self._output.append(block)
+                    self._output_samples += len(block)
+                    while self._output_samples >= _OUTPUT_LIMIT and not self._closed:
+                        self._turn.notify_all()
+                        self._turn.wait()
+                    if self._closed:
+                        return
+        except Exception as error:
+            self._error = error
+        finally:
+            with self._turn:
+                self._done = True
+                self._turn.notify_all()
+
+    def exchange(self, data: bytes, end: bool = False) -> Iterator[Samples]:
+        """For the caller: give bytes, get the blocks (N_i,) that they complete."""
+        with self._turn:
+            self._input, self._ended, self._hungry = data, end, False
+            self._turn.notify_all()
+        rests = False
+        while not rests:
+            with self._turn:
+                while not (
+                    self._hungry
+                    or self._done
+                    or self._closed
+                    or self._output_samples >= _OUTPUT_LIMIT
+                ):
+                    self._turn.wait()
+                rests = self._hungry or self._done or self._closed
+                block, self._output, self._output_samples = join(self._output), [], 0
+                self._turn.notify_all()
+            yield block
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Wake both sides and end the thread at its next step."""
+        with self._turn:
+            self._closed = True
+            self._input = b""
+            self._output.clear()
+            self._turn.notify_all()
+
+
+class ContainerDecoder(AudioDecoder):
+    """Decodes a compressed container from pushed bytes.
+
+    Args:
+        container: What `container_of` says it is.
+        declared: What the caller says it is.
+        rate: Declared rate in Hz, 0 to take the header's.
+        channels: Declared channel count, 0 to take the header's.
+        max_seconds: Refuse audio that lasts longer.
+    """
+
+    def __init__(
+        self,
+        container: Encoding,
+        declared: Encoding = Encoding.AUTO,
+        rate: int = 0,
+        channels: int = 0,
+        max_seconds: float = float("inf"),
+    ) -> None:
+        super().__init__(max_seconds)
+        self._container = container
+        self._collected: bytearray | None = bytearray() if container is Encoding.M4A else None
+        self._exchange = exchange = _Exchange()
+        # Neither the thread nor its arguments refer to this object, so that a forgotten decoder
+        # is collected and takes its thread along.
+        weakref.finalize(self, exchange.close)
+
+        def decode(source: ByteSource) -> Iterator[Samples]:
+            return decode_container(source, container, declared, rate, channels)
+
+        self._decode = decode
+        self._thread = threading.Thread(
+            target=exchange.run, args=(decode,), name="audio-decoder", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Release everything; the thread ends by itself at its next step."""
+        super().close()
+        self._exchange.close()
+
+    def _push(self, data: memoryview) -> Iterator[Samples]:
+        if self._collected is None:
+            yield from self._exchange.exchange(bytes(data))
+            return
+        self._collected += data
+        first = _first_box(self._collected)
+        if first == b"moov":
+            collected, self._collected = bytes(self._collected), None
+            yield from self._exchange.exchange(collected)
+        elif len(self._collected) > _M4A_LIMIT:
+            raise AudioError(
+                f"M4A audio whose index is at its end can be read up to {_M4A_LIMIT >> 20} MiB; "
+                "move the index to the front (ffmpeg -i in.m4a -c copy -movflags +faststart "
+                "out.m4a) or convert it to FLAC"
+            )
+
+    def _flush(self) -> Iterator[Samples]:
+        if self._collected is None:
+            yield from self._exchange.exchange(b"", end=True)
+        else:
+            yield from self._decode(io.BytesIO(bytes(self._collected)))
+
+
+def _first_box(data: bytearray) -> bytes | None:
+    """Name of the first box of an MP4 file that decides how it can be read.
+
+    That is `moov`, the index, or `mdat`, the samples; `None` if neither has begun yet.
+    """
+    position = 0
+    while len(data) >= position + 16:
+        size = int.from_bytes(data[position : position + 4], "big")
+        name = bytes(data[position + 4 : position + 8])
+        if name in (b"moov", b"mdat"):
+            return name
+        if size == 1:
+            size = int.from_bytes(data[position + 8 : position + 16], "big")
+        if size < 8:
+            raise AudioError(f"the M4A file is damaged: a {name!r} box of {size} bytes")
+        position += size
+    return None
