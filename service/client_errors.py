@@ -1,0 +1,138 @@
+"""What a call to a server can fail with.
+
+::
+
+    OssicleError                      any failed call
+    ├── RequestError                  the request cannot work; repeating it will not help
+    │   ├── InvalidRequestError       INVALID_ARGUMENT    wrong value, wrong order, not that audio
+    │   ├── UnknownModelError         NOT_FOUND           the message lists the models there are
+    │   ├── UnsupportedError          UNIMPLEMENTED       a feature the server does not have
+    │   ├── LimitError                OUT_OF_RANGE        past a limit of the server
+    │   └── AuthenticationError       UNAUTHENTICATED, PERMISSION_DENIED
+    ├── BusyError                     RESOURCE_EXHAUSTED  no free stream; see ``retry_after``
+    ├── UnavailableError              UNAVAILABLE         not reachable, or shutting down
+    ├── TimedOutError                 DEADLINE_EXCEEDED   no answer in time, or idle for too long
+    ├── CallCancelledError            CANCELLED           ended by the client
+    └── ServerError                   every other status: a fault of the server
+
+Wrong arguments that need no server to be noticed raise ``ValueError`` or ``TypeError`` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+
+class OssicleError(Exception):
+    """A call to a server failed.
+
+    Attributes:
+        message: what went wrong and what to do about it.
+        status: the gRPC status code.
+        request_id: the call's name in the server's log; "" if the server was not reached.
+        retry_after: seconds after which the server expects to be free, None if it did not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: grpc.StatusCode,
+        request_id: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class RequestError(OssicleError):
+    """The server refused the request; repeating it will not help."""
+
+
+class InvalidRequestError(RequestError):
+    """A value is out of range, or the audio is not what it was said to be."""
+
+
+class UnknownModelError(RequestError):
+    """The server has no such model; the message lists those it has."""
+
+
+class UnsupportedError(RequestError):
+    """The server does not have this feature."""
+
+
+class LimitError(RequestError):
+    """The recording or the session is longer than the server allows."""
+
+
+class AuthenticationError(RequestError):
+    """The server wants to know who is calling, or does not let this caller in."""
+
+
+class BusyError(OssicleError):
+    """Every stream of the server is taken; try again after ``retry_after`` seconds."""
+
+
+class UnavailableError(OssicleError):
+    """The server cannot be reached or is shutting down."""
+
+
+class TimedOutError(OssicleError):
+    """The call took longer than its timeout, or sent no audio for longer than the server waits."""
+
+
+class CallCancelledError(OssicleError):
+    """The call was cancelled on this side."""
+
+
+class ServerError(OssicleError):
+    """The server has a fault; its log has more under ``request_id``."""
+
+
+_BY_STATUS: dict[grpc.StatusCode, type[OssicleError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.NOT_FOUND: UnknownModelError,
+    grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
+    grpc.StatusCode.OUT_OF_RANGE: LimitError,
+    grpc.StatusCode.UNAUTHENTICATED: AuthenticationError,
+    grpc.StatusCode.PERMISSION_DENIED: AuthenticationError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: BusyError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: TimedOutError,
+    grpc.StatusCode.CANCELLED: CallCancelledError,
+}
+
+
+def from_rpc_error(error: grpc.RpcError, address: str) -> OssicleError:
+    """The exception for a failed call; works for the errors of ``grpc`` and of ``grpc.aio``."""
+    status = error.code()
+    details = error.details() or status.name
+    trailers = cast("Iterable[tuple[str, str]]", error.trailing_metadata() or ())
+    request_id = dict(trailers).get("request-id", "")
+    if status is grpc.StatusCode.UNAVAILABLE and not request_id:
+        message = (
+            f"cannot reach a server at {address}: {details}; "
+            "check the address, or start one with: ossicle serve"
+        )
+    elif status is grpc.StatusCode.DEADLINE_EXCEEDED and not request_id:
+        message = f"no answer from {address} within the timeout of this call"
+    else:
+        message = details
+    kind = _BY_STATUS.get(status, ServerError)
+    return kind(message, status, request_id, _retry_after(error))
+
+
+def _retry_after(error: grpc.RpcError) -> float | None:
+    status = rpc_status.from_call(error)
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            return float(info.retry_delay.ToTimedelta().total_seconds())
+    return None

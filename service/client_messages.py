@@ -1,0 +1,240 @@
+"""Requests and responses of the contract to and from the values of :mod:`client_types`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from google.protobuf.duration_pb2 import Duration
+from ossicle.speech.v1 import speech_pb2
+
+from .client_types import (
+    Endpointing,
+    Finalize,
+    ModelDescription,
+    ModelList,
+    Recognition,
+    Result,
+    ServerLimits,
+    SpeechEvent,
+    SpeechEventKind,
+)
+from .formats import Segment, Word
+
+AUTO = "auto"
+_ENCODING_PREFIX = "AUDIO_ENCODING_"
+# Well below any server's limit on a message, and small enough for a partial between two.
+_CHUNK_BYTES = 64 * 1024
+_EVENTS = {
+    speech_pb2.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN: SpeechEventKind.SPEECH_BEGIN,
+    speech_pb2.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_END: SpeechEventKind.SPEECH_END,
+    speech_pb2.SPEECH_EVENT_TYPE_END_OF_UTTERANCE: SpeechEventKind.END_OF_UTTERANCE,
+}
+
+
+def encoding_name(encoding: int) -> str:
+    """``linear16`` for AUDIO_ENCODING_LINEAR16, ``auto`` for the unspecified one."""
+    name: str = speech_pb2.AudioEncoding.Name(encoding)
+    name = name.removeprefix(_ENCODING_PREFIX).lower()
+    return AUTO if name == "unspecified" else name
+
+
+ENCODINGS = tuple(encoding_name(number) for number in speech_pb2.AudioEncoding.values())
+
+
+def channel_options() -> list[tuple[str, str | int]]:
+    """Options of a client's channel: retries of unary calls, keep-alive, no limit on messages.
+
+    A stream is never repeated: the server may already have answered part of it.
+    """
+    service = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
+    retries = {
+        "methodConfig": [
+            {
+                "name": [
+                    {"service": service, "method": "Recognize"},
+                    {"service": service, "method": "ListModels"},
+                ],
+                "retryPolicy": {
+                    "maxAttempts": 5,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+    return [
+        ("grpc.service_config", json.dumps(retries)),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # The server says what it takes; a limit of our own would only blur its message.
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+    ]
+
+
+def recognition_config(
+    *, encoding: str, sample_rate: int, channels: int, language: str, model: str, words: bool
+) -> speech_pb2.RecognitionConfig:
+    """The configuration that the options of a call describe.
+
+    Raises:
+        ValueError: no such encoding.
+    """
+    if encoding not in ENCODINGS:
+        raise ValueError(f"unknown encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}")
+    name = "UNSPECIFIED" if encoding == AUTO else encoding.upper()
+    return speech_pb2.RecognitionConfig(
+        encoding=speech_pb2.AudioEncoding.Value(_ENCODING_PREFIX + name),
+        sample_rate_hertz=sample_rate,
+        audio_channel_count=channels,
+        language_code=language,
+        model=model,
+        enable_word_time_offsets=words,
+        enable_word_confidence=words,
+    )
+
+
+def endpointing_config(endpointing: Endpointing) -> speech_pb2.EndpointingConfig:
+    """The endpointing rules that are set; the others stay unset."""
+    config = speech_pb2.EndpointingConfig()
+    for field in ("leading_silence_timeout", "trailing_silence", "max_utterance_duration"):
+        seconds = getattr(endpointing, field)
+        if seconds is not None:
+            getattr(config, field).CopyFrom(_duration(seconds))
+    return config
+
+
+def first_request(
+    config: speech_pb2.RecognitionConfig,
+    *,
+    interim_results: bool,
+    single_utterance: bool,
+    endpointing: Endpointing | None,
+    voice_activity_events: bool,
+) -> speech_pb2.StreamingRecognizeRequest:
+    """The message that opens a stream."""
+    return speech_pb2.StreamingRecognizeRequest(
+        streaming_config=speech_pb2.StreamingRecognitionConfig(
+            config=config,
+            interim_results=interim_results,
+            single_utterance=single_utterance,
+            endpointing_config=None if endpointing is None else endpointing_config(endpointing),
+            enable_voice_activity_events=voice_activity_events,
+        )
+    )
+
+
+def chunk_requests(chunk: bytes | Finalize) -> Iterator[speech_pb2.StreamingRecognizeRequest]:
+    """The messages for one chunk: a long one is cut, an empty one sends nothing.
+
+    Raises:
+        TypeError: the chunk is not bytes.
+    """
+    if isinstance(chunk, Finalize):
+        yield speech_pb2.StreamingRecognizeRequest(finalize=speech_pb2.Finalize())
+    elif isinstance(chunk, (bytes, bytearray, memoryview)):
+        view = memoryview(chunk).cast("B")
+        for start in range(0, len(view), _CHUNK_BYTES):
+            part = bytes(view[start : start + _CHUNK_BYTES])
+            yield speech_pb2.StreamingRecognizeRequest(audio_content=part)
+    else:
+        raise TypeError(
+            f"a chunk of audio must be bytes, got {type(chunk).__name__}; "
+            "for a numpy array of 16-bit samples pass array.tobytes()"
+        )
+
+
+def audio_bytes(audio: bytes | str | Path) -> bytes:
+    """The bytes of a recording given as bytes or as the path of a file."""
+    return Path(audio).read_bytes() if isinstance(audio, (str, Path)) else bytes(audio)
+
+
+def stream_result(
+    response: speech_pb2.StreamingRecognizeResponse, result: speech_pb2.StreamingRecognitionResult
+) -> Result:
+    """One result of one response of a stream."""
+    best = result.alternatives[0]
+    return Result(
+        text=best.transcript,
+        is_final=result.is_final,
+        end=_seconds(result.result_end_offset),
+        confidence=best.confidence,
+        stability=result.stability,
+        words=_words(best.words),
+        audio_processed=_seconds(response.audio_processed),
+        request_id=response.request_id,
+    )
+
+
+def speech_event(response: speech_pb2.StreamingRecognizeResponse) -> SpeechEvent | None:
+    """The event that a response tells of, if any."""
+    kind = _EVENTS.get(response.speech_event_type)
+    return None if kind is None else SpeechEvent(kind, _seconds(response.speech_event_offset))
+
+
+def recognition(response: speech_pb2.RecognizeResponse) -> Recognition:
+    """The answer to one recording.
+
+    Without word times an utterance starts where the one before it ended.
+    """
+    segments = []
+    start = 0.0
+    for result in response.results:
+        best = result.alternatives[0]
+        words = _words(best.words)
+        end = _seconds(result.result_end_offset)
+        if best.transcript:
+            first, last = (words[0].start, words[-1].end) if words else (start, end)
+            segments.append(Segment(best.transcript, first, last, best.confidence, words))
+        start = end
+    return Recognition(tuple(segments), _seconds(response.audio_processed), response.request_id)
+
+
+def model_list(response: speech_pb2.ListModelsResponse) -> ModelList:
+    """What a server says it can do."""
+    limits = response.limits
+    return ModelList(
+        models=tuple(
+            ModelDescription(
+                name=model.name,
+                description=model.description,
+                languages=tuple(model.language_codes),
+                sample_rate=model.sample_rate_hertz,
+                lookahead=_seconds(model.lookahead),
+                frame_duration=_seconds(model.frame_duration),
+                encodings=tuple(map(encoding_name, model.encodings)),
+            )
+            for model in response.models
+        ),
+        limits=ServerLimits(
+            max_streams=limits.max_streams,
+            max_message_bytes=limits.max_message_bytes,
+            max_unary_audio=_seconds(limits.max_unary_audio),
+            idle_timeout=_seconds(limits.idle_timeout),
+            max_session_audio=(
+                _seconds(limits.max_session_audio) if limits.HasField("max_session_audio") else None
+            ),
+        ),
+        request_id=response.request_id,
+    )
+
+
+def _words(words: Sequence[speech_pb2.WordInfo]) -> tuple[Word, ...]:
+    return tuple(
+        Word(word.word, _seconds(word.start_offset), _seconds(word.end_offset), word.confidence)
+        for word in words
+    )
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration
