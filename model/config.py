@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ossicle.data.text import CHARACTERS
+from ossicle.data.text import BLANK, CHARACTERS
 
 SAMPLE_RATE = 16_000
 WINDOW = 400  # samples: 25 ms
@@ -75,9 +75,14 @@ class ModelConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
     @property
+    def tokens(self) -> tuple[str, ...]:
+        """All V tokens, the blank first."""
+        return (BLANK, *self.characters)
+
+    @property
     def vocabulary(self) -> int:
         """V: the characters and the blank."""
-        return len(self.characters) + 1
+        return len(self.tokens)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""

@@ -89,8 +89,6 @@ class LookAhead(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """(B, U, H) -> (B, U, H)."""
-        if self.frames == 0:
-            return x, state
         steps = x.shape[1]
         x = torch.cat([state, x], dim=1)
         mixed = self.conv(x.transpose(1, 2)).transpose(1, 2)
@@ -110,7 +108,7 @@ class Network(nn.Module):
         self.project = nn.Linear(n.channels * (bins // 4), n.hidden)
         self.dropout = nn.Dropout(n.dropout)
         self.layers = nn.ModuleList(LSTMLayer(n.hidden, n.dropout) for _ in range(n.layers))
-        self.lookahead = LookAhead(n.hidden, n.lookahead)
+        self.lookahead = LookAhead(n.hidden, n.lookahead) if n.lookahead else None
         self.norm = nn.LayerNorm(n.hidden)
         self.head = nn.Linear(n.hidden, config.vocabulary)
 
@@ -123,17 +121,11 @@ class Network(nn.Module):
             "conv2": (batch, n.channels, CausalConv2d.CACHE, bins // 2),
             "hidden": (n.layers, batch, n.hidden),
             "memory": (n.layers, batch, n.hidden),
-            "lookahead": (batch, n.lookahead, n.hidden),
         }
+        if n.lookahead:
+            shapes["lookahead"] = (batch, n.lookahead, n.hidden)
         device = self.head.weight.device
         return {name: torch.zeros(shape, device=device) for name, shape in shapes.items()}
-
-    @property
-    def state_axes(self) -> dict[str, int]:
-        """The batch axis of each tensor of the state."""
-        return {
-            "samples": 0, "conv1": 0, "conv2": 0, "hidden": 1, "memory": 1, "lookahead": 0,
-        }  # fmt: skip
 
     def forward(self, samples: Tensor, state: State) -> tuple[Tensor, State]:
         """Samples (B, N), N a multiple of FRAME_SAMPLES -> log-probabilities (B, U, V).
@@ -157,7 +149,8 @@ class Network(nn.Module):
             hidden.append(h)
             memory.append(c)
         new["hidden"], new["memory"] = torch.cat(hidden), torch.cat(memory)
-        x, new["lookahead"] = self.lookahead(x, state["lookahead"])
+        if self.lookahead is not None:
+            x, new["lookahead"] = self.lookahead(x, state["lookahead"])
         # Softmax in full precision: bfloat16 has too few digits for sums over frames in CTC.
         return F.log_softmax(self.head(self.norm(x)).float(), dim=-1), new
 

@@ -1,0 +1,191 @@
+"""From a training checkpoint to a model folder, and the check that both say the same.
+
+The folder holds `config.json`, `weights.safetensors` (float16), `model.onnx` (float32) and
+`model.int8.onnx` (weights of LSTMs and of the projection in 8 bits).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from ossicle.model.config import FRAME_SAMPLES, ModelConfig
+from ossicle.model.network import Network
+from ossicle.model.runtime import AcousticModel, Precision, transcribe_whole
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+WEIGHTS = "weights.safetensors"
+FLOAT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest absolute differences of probabilities and log-probabilities from torch's.
+
+    Attributes:
+        log_probs: over all frames and tokens.
+        probabilities: the same for probabilities.
+        agreement: share of frames with the same best token.
+    """
+
+    precision: str
+    log_probs: float
+    probabilities: float
+    agreement: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.precision}: largest difference {self.log_probs:.2e} in log-probability, "
+            f"{self.probabilities:.2e} in probability; same best token in "
+            f"{100 * self.agreement:.2f} % of frames"
+        )
+
+
+class _Graph(nn.Module):
+    """The network with its state as positional arguments, as the exporter wants it."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.names = list(network.initial_state(1))
+
+    def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        log_probs, new = self.network(samples, dict(zip(self.names, state, strict=True)))
+        return log_probs, *(new[name] for name in self.names)
+
+
+def load_checkpoint(checkpoint: Path, config: ModelConfig | None = None) -> Network:
+    """The network of a training checkpoint, averaged weights, ready to evaluate.
+
+    Args:
+        config: the model's; None takes it from `config.yaml` beside the checkpoint.
+
+    Raises:
+        ValueError: the checkpoint has no configuration beside it, or another shape.
+    """
+    if config is None:
+        from ossicle.model.training_config import TrainingConfig
+
+        config = TrainingConfig.load(checkpoint.parent / "config.yaml").model
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    network = Network(config)
+    try:
+        network.load_state_dict(
+            {n.removeprefix("network."): t for n, t in state.items() if n.startswith("network.")}
+        )
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint} does not fit its configuration: {error}") from error
+    return network.eval()
+
+
+def load_weights(folder: Path) -> Network:
+    """The network of a model folder from its `weights.safetensors`, ready to evaluate."""
+    network = Network(ModelConfig.load(folder / "config.json"))
+    weights = load_file(folder / WEIGHTS)
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return network.eval()
+
+
+def export(network: Network, folder: Path, *, name: str | None = None) -> None:
+    """Write a model folder.
+
+    Weights are rounded to float16 first, so that every file of the folder is made from the same
+    numbers; `network` is left with the rounded weights.
+
+    Args:
+        name: the model's name in its configuration, if not to stay as it is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = replace(network.config, name=name) if name else network.config
+    config.save(folder / "config.json")
+    half = {n: t.detach().half().contiguous() for n, t in network.state_dict().items()}
+    save_file(half, folder / WEIGHTS)
+    network.load_state_dict({n: t.float() for n, t in half.items()})
+    write_onnx(network, folder / "model.onnx")
+    quantize(folder / "model.onnx", folder / "model.int8.onnx")
+
+
+def write_onnx(network: Network, path: Path) -> None:
+    """Write the float32 graph: `samples` and `state.*` to `log_probs` and `next.*`."""
+    # As a whole: the exporter restores the mode of its argument, children included.
+    graph = _Graph(network).eval()
+    # Two streams: a batch of one would be folded into the graph as a constant.
+    state = network.initial_state(2)
+    inputs = ["samples", *(f"state.{n}" for n in graph.names)]
+    outputs = ["log_probs", *(f"next.{n}" for n in graph.names)]
+    batch_axis = {n: 1 if n in ("hidden", "memory") else 0 for n in graph.names}
+    axes: dict[str, dict[int, str]] = {
+        "samples": {0: "batch", 1: "samples"},
+        "log_probs": {0: "batch", 1: "frames"},
+    }
+    for state_name, axis in batch_axis.items():
+        axes[f"state.{state_name}"] = axes[f"next.{state_name}"] = {axis: "batch"}
+    with warnings.catch_warnings():
+        # The tracer warns of LSTMs with a batch other than 1 even where the state is an input.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph,
+            (torch.zeros(2, 4 * FRAME_SAMPLES), *state.values()),
+            str(path),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=17,
+            # The newer exporter decomposes LSTMs, and quantize_dynamic then skips them.
+            dynamo=False,
+        )
+
+
+def quantize(source: Path, target: Path) -> None:
+    """Quantise LSTMs and the projection to 8 bits; features, convolutions and head stay float.
+
+    Features span many orders of magnitude, and the head decides: both are small anyway.
+    """
+    graph = onnx.load(str(source)).graph
+    exclude = [
+        node.name for node in graph.node if node.op_type == "MatMul" and "project" not in node.name
+    ]
+    quantize_dynamic(
+        source,
+        target,
+        op_types_to_quantize=["LSTM", "MatMul"],
+        nodes_to_exclude=exclude,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
+
+
+def check_parity(
+    network: Network, folder: Path, precision: Precision, samples: NDArray[np.float32]
+) -> Parity:
+    """Compare ONNX Runtime in chunks of four frames with torch in one pass.
+
+    Args:
+        samples: recordings (B, N).
+    """
+    model = AcousticModel.load(folder, precision)
+    with torch.no_grad():
+        expected = network.transcribe_whole(torch.from_numpy(samples)).numpy()
+
+    def in_chunks(padded: NDArray[np.float32], state: dict[str, NDArray[np.float32]]):  # type: ignore[no-untyped-def]
+        pieces = []
+        for begin in range(0, padded.shape[1], 4 * FRAME_SAMPLES):
+            piece, state = model.step(padded[:, begin : begin + 4 * FRAME_SAMPLES], state)
+            pieces.append(piece)
+        return np.concatenate(pieces, axis=1), state
+
+    state = model.initial_state(len(samples))
+    actual = transcribe_whole(in_chunks, state, samples, model.info.lookahead_frames)
+    return Parity(
+        precision,
+        float(np.abs(actual - expected).max()),
+        float(np.abs(np.exp(actual) - np.exp(expected)).max()),
+        float((actual.argmax(-1) == expected.argmax(-1)).mean()),
+    )

@@ -1,0 +1,200 @@
+"""Running a model folder with ONNX Runtime: what serving and transcribing use, without torch.
+
+A model folder holds `config.json`, `model.int8.onnx` and, where somebody has exported them,
+`model.onnx` and `weights.safetensors`. The graph takes raw samples and state and gives
+log-probabilities and new state, so features cannot differ between training and serving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE, ModelConfig
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+DEFAULT_MODEL = "ossicle-small-en"
+
+Precision = Literal["int8", "float"]
+State = dict[str, NDArray[np.float32]]
+"""The state of a batch of streams by name; `AcousticModel.state_axes` tells the batch axes."""
+
+_FILES: dict[str, str] = {"int8": "model.int8.onnx", "float": "model.onnx"}
+_STATE_PREFIX = "state."
+
+
+class ModelError(RuntimeError):
+    """A model cannot be found or loaded; the message says which there are or what to do."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a client may know of a model.
+
+    Attributes:
+        tokens: V strings; token 0 is the blank.
+        lookahead_frames: output frames by which outputs lag behind their audio.
+        frame_samples: samples to an output frame.
+    """
+
+    name: str
+    description: str
+    language: str
+    licence: str
+    tokens: tuple[str, ...]
+    lookahead_frames: int
+    sample_rate: int = SAMPLE_RATE
+    frame_samples: int = FRAME_SAMPLES
+    frame_seconds: float = FRAME_SECONDS
+
+    @property
+    def lookahead_ms(self) -> int:
+        """Future audio, in milliseconds, that an output may depend on."""
+        return self.lookahead_frames * self.frame_samples * 1000 // self.sample_rate
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelInfo:
+        """Read a model folder's `config.json`.
+
+        Raises:
+            ModelError: it is missing or broken.
+        """
+        path = folder / "config.json"
+        if not path.is_file():
+            raise ModelError(f"{folder} is no model folder: it has no config.json")
+        try:
+            config = ModelConfig.load(path)
+        except ValueError as error:
+            raise ModelError(str(error)) from error
+        return cls(
+            name=config.name,
+            description=config.description,
+            language=config.language,
+            licence=config.licence,
+            tokens=config.tokens,
+            lookahead_frames=config.network.lookahead,
+        )
+
+
+class AcousticModel:
+    """A network ready to step any number of streams at once.
+
+    Attributes:
+        info: the model's properties.
+        precision: "int8" or "float".
+        state_axes: batch axis of each state tensor.
+    """
+
+    def __init__(self, info: ModelInfo, precision: Precision, session: ort.InferenceSession):
+        self.info = info
+        self.precision = precision
+        self._session = session
+        inputs = [i for i in session.get_inputs() if i.name.startswith(_STATE_PREFIX)]
+        self._shapes = {i.name.removeprefix(_STATE_PREFIX): list(i.shape) for i in inputs}
+        # Fixed sizes are numbers in the graph, the batch is a name.
+        self.state_axes = {
+            name: next(axis for axis, size in enumerate(shape) if not isinstance(size, int))
+            for name, shape in self._shapes.items()
+        }
+        self._outputs = ["log_probs", *(f"next.{name}" for name in self._shapes)]
+
+    @classmethod
+    def load(
+        cls, folder: Path, precision: Precision = "int8", *, threads: int = 1
+    ) -> AcousticModel:
+        """Load a model folder.
+
+        Args:
+            threads: of the processor, for one step.
+
+        Raises:
+            ModelError: naming what is missing.
+        """
+        info = ModelInfo.load(folder)
+        path = folder / _FILES[precision]
+        if not path.is_file():
+            raise ModelError(
+                f"{folder} has no {path.name}: make it with `ossicle export` or choose "
+                f"another precision"
+            )
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Spinning threads answer sooner by microseconds and burn a core while nobody speaks.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors share no public base class
+            raise ModelError(f"cannot load {path}: {error}") from error
+        return cls(info, precision, session)
+
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` streams at their start: zeros."""
+        return {
+            name: np.zeros([s if isinstance(s, int) else batch for s in shape], dtype=np.float32)
+            for name, shape in self._shapes.items()
+        }
+
+    def step(self, samples: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        """Advance a batch of streams by the same number of frames.
+
+        Args:
+            samples: (B, U * frame_samples), -1 to 1.
+            state: of B streams; left as it is.
+
+        Returns:
+            Log-probabilities (B, U, V), whose frame u belongs to the audio `lookahead_frames`
+            earlier, and the new state.
+        """
+        feed = {"samples": samples}
+        feed.update((_STATE_PREFIX + name, tensor) for name, tensor in state.items())
+        log_probs, *new = self._session.run(self._outputs, feed)
+        return log_probs, dict(zip(self._shapes, new, strict=True))
+
+
+def transcribe_whole(
+    step: Callable[[NDArray[np.float32], State], tuple[NDArray[np.float32], State]],
+    state: State,
+    samples: NDArray[np.float32],
+    lookahead_frames: int,
+) -> NDArray[np.float32]:
+    """Log-probabilities (B, U, V) of whole recordings (B, N) in one step, the end flushed.
+
+    U = ceil(N / 640); output u belongs to the samples from u * 640 on.
+    """
+    frames = -(-samples.shape[1] // FRAME_SAMPLES) + lookahead_frames
+    padded = np.zeros((samples.shape[0], frames * FRAME_SAMPLES), dtype=np.float32)
+    padded[:, : samples.shape[1]] = samples
+    log_probs, _ = step(padded, state)
+    return log_probs[:, lookahead_frames:]
+
+
+def list_models() -> list[ModelInfo]:
+    """The models that came with the installation, by name."""
+    folders = sorted(path.parent for path in PRETRAINED.glob("*/config.json"))
+    return [ModelInfo.load(folder) for folder in folders]
+
+
+def find_model(name: str | None = None) -> Path:
+    """The folder of a model.
+
+    Args:
+        name: of a bundled model, or the path of a model folder; None is the default model.
+
+    Raises:
+        ModelError: naming the models there are.
+    """
+    wanted = name or DEFAULT_MODEL
+    for folder in (PRETRAINED / wanted, Path(wanted)):
+        if (folder / "config.json").is_file():
+            return folder
+    known = ", ".join(info.name for info in list_models()) or "none"
+    raise ModelError(
+        f"there is no model {wanted!r}: bundled models are {known}; "
+        "a path to a model folder does as well"
+    )
