@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 import numpy as np
+import numpy.typing as npt
 from ossicle.data.formats import AudioError, Encoding, check_channels, check_declared
 from ossicle.data.pcm import checked_float
 from ossicle.data.resampling import Resampler, Samples, mix_to_mono
@@ -60,6 +61,7 @@ def decode_container(
     try:
         with av.open(
             source,
+            mode="r",
             format=_DEMUXERS[container],
             options=_OPTIONS,
             buffer_size=_READ_BYTES,
@@ -74,7 +76,9 @@ def decode_container(
                     f"the audio is declared {declared.name} but it is {codec} in {name}; "
                     "declare AUTO"
                 )
-            announced = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            announced = 0.0
+            if stream.duration is not None and stream.time_base is not None:
+                announced = float(stream.duration * stream.time_base)
             layout: tuple[int, int] | None = None
             for frame in opened.decode(stream):
                 if layout is None:
@@ -126,7 +130,7 @@ def _header_rates(stream: av.AudioStream, decoded: int) -> tuple[int, ...]:
 
 def _frame_samples(frame: av.AudioFrame) -> Samples:
     """The samples of a frame as float32 (N, channels)."""
-    raw = frame.to_ndarray()
+    raw: npt.NDArray[Any] = frame.to_ndarray()
     channels = frame.layout.nb_channels
     raw = raw.T if frame.format.is_planar else raw.reshape(-1, channels)
     if raw.dtype.kind == "f":

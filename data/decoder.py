@@ -39,7 +39,7 @@ class AudioDecoder(ABC):
         self._closed = False
         self._error: AudioError | None = None
 
-    def feed(self, data: bytes) -> Samples:
+    def feed(self, data: bytes | bytearray | memoryview) -> Samples:
         """Take the next bytes and return the samples (N,) they complete, possibly none.
 
         Raises:
@@ -49,7 +49,7 @@ class AudioDecoder(ABC):
         """
         return join(list(self.feed_blocks(data)))
 
-    def feed_blocks(self, data: bytes) -> Iterator[Samples]:
+    def feed_blocks(self, data: bytes | bytearray | memoryview) -> Iterator[Samples]:
         """Like `feed`, in blocks (N_i,) of moderate size: a little FLAC may hold hours of silence.
 
         Read the iterator to its end before the next call.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import soxr
+import soxr  # type: ignore[import-untyped]
 from ossicle.data.formats import SAMPLE_RATE, check_rate
 
 Samples = npt.NDArray[np.float32]
@@ -32,12 +32,15 @@ class Resampler:
         """The next samples (N,) at the input rate to as many of (M,) at 16 kHz as are certain."""
         if self._stream is None:
             return samples
-        return self._stream.resample_chunk(samples)
+        resampled: Samples = self._stream.resample_chunk(samples)
+        return resampled
 
     def flush(self) -> Samples:
         """The samples (M,) still in the filter; nothing may be processed after."""
-        rest = np.empty(0, np.float32)
-        return rest if self._stream is None else self._stream.resample_chunk(rest, last=True)
+        rest: Samples = np.empty(0, np.float32)
+        if self._stream is not None:
+            rest = self._stream.resample_chunk(rest, last=True)
+        return rest
 
 
 def mix_to_mono(samples: Samples) -> Samples:
