@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from ossicle.data.audio import read_audio
+from ossicle.data.sample import sample_path
+from ossicle.model.config import ModelConfig, NetworkConfig
+from ossicle.model.export import load_weights, write_onnx
+from ossicle.model.network import Network
+from ossicle.model.runtime import PRETRAINED, AcousticModel, ModelInfo, find_model
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def sample() -> NDArray[np.float32]:
+    """The bundled recording, (N,)."""
+    return read_audio(sample_path())
+
+
+def make_network(**sizes: int) -> Network:
+    """A small network with random weights and plausible feature statistics."""
+    torch.manual_seed(7)
+    network = Network(
+        ModelConfig(
+            name="random",
+            network=NetworkConfig(**{"channels": 4, "hidden": 24, "layers": 2, **sizes}),
+        )
+    )
+    network.features.mean.fill_(-8.0)
+    network.features.deviation.fill_(3.0)
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def shipped_network() -> Network:
+    folder = find_model()
+    if not (folder / "weights.safetensors").exists():
+        pytest.skip(f"{folder.relative_to(PRETRAINED)} has no float weights in this installation")
+    return load_weights(folder)
+
+
+@pytest.fixture(scope="session")
+def shipped_float(
+    shipped_network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> AcousticModel:
+    """The shipped weights in float32 through ONNX Runtime."""
+    folder: Path = tmp_path_factory.mktemp("float")
+    shipped_network.config.save(folder / "config.json")
+    write_onnx(shipped_network, folder / "model.onnx")
+    assert ModelInfo.load(folder).name == shipped_network.config.name
+    return AcousticModel.load(folder, "float")
+
+
+@pytest.fixture(scope="session")
+def shipped_int8() -> AcousticModel:
+    return AcousticModel.load(find_model())
