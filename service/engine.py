@@ -1,0 +1,348 @@
+"""One step of the network for all live streams.
+
+A single thread owns the model. Every state tensor has one row per *slot*; a stream is admitted
+to a free slot and keeps it until it ends. In each round the thread collects the streams that have a
+block of samples ready, gathers their rows, steps them as one batch, scatters the new rows back and
+hands each stream's events to its owner. A stream that has nothing ready is left out of the round,
+so a slow one delays nobody, and rows of streams that are left out are not touched.
+
+Owners talk to the engine through their :class:`~ossicle.service.stream.Stream`, from any thread.
+Their callbacks run in the engine's thread and must not block; in asyncio pass them on with
+``call_soon_threadsafe``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .session import Session, SessionConfig
+from .stream import EndCallback, EventsCallback, Request, Stream
+
+if TYPE_CHECKING:
+    from ossicle.model.runtime import AcousticModel, ModelInfo
+
+log = logging.getLogger(__name__)
+
+# A round that lacks some of the streams waits this long for them before it starts.
+BATCH_WAIT_SECONDS = 0.003
+
+
+class EngineError(RuntimeError):
+    """The engine cannot serve a stream."""
+
+
+class NoFreeSlot(EngineError):  # noqa: N818 - a state of the service, not a fault
+    """All slots are taken."""
+
+
+class EngineStopped(EngineError):  # noqa: N818 - a state of the service, not a fault
+    """The engine was stopped or has failed; it serves nobody any more."""
+
+
+class Engine:
+    """The owner of a model.
+
+    Args:
+        model: the model; from :meth:`start` on only the engine's thread uses it.
+        slots: streams at the same time.
+        block_frames: frames of each stream in a step; 4 for live streams, more for throughput.
+        queue_seconds: audio that a stream may have waiting.
+        on_failure: called from the engine's thread if the engine fails.
+    """
+
+    def __init__(
+        self,
+        model: AcousticModel,
+        slots: int = 64,
+        block_frames: int = 4,
+        queue_seconds: float = 10.0,
+        on_failure: Callable[[Exception], None] | None = None,
+    ) -> None:
+        if slots < 1 or block_frames < 1:
+            raise ValueError(f"slots ({slots}) and block_frames ({block_frames}) must be positive")
+        block_seconds = block_frames * model.info.frame_seconds
+        if queue_seconds < block_seconds:
+            raise ValueError(
+                f"queue_seconds is {queue_seconds:g}; a block alone has {block_seconds:g} s"
+            )
+        self.slots = slots
+        self._queue_samples = queue_seconds * model.info.sample_rate
+        self._model = model
+        self._block_frames = block_frames
+        self._on_failure = on_failure
+        self._state = model.initial_state(slots)
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()  # guards the next four; never held during a step
+        self._free = list(range(slots))
+        self._streams: dict[int, Stream] = {}
+        self._started = False
+        self._end: EngineStopped | None = None
+        self._stopping = False
+        self._wake = threading.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ossicle-engine", daemon=True)
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's properties."""
+        return self._model.info
+
+    @property
+    def active(self) -> int:
+        """Slots that are taken."""
+        with self._lock:
+            return self.slots - len(self._free)
+
+    def start(self) -> None:
+        """Start the thread, which warms the model up and then serves."""
+        with self._lock:
+            if not self._started:
+                self._started = True
+                self._thread.start()
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Block until the model is warm.
+
+        Returns:
+            False if that took longer than ``timeout`` seconds.
+
+        Raises:
+            EngineStopped: if the engine has failed or was stopped.
+        """
+        ready = self._ready.wait(timeout)
+        with self._lock:
+            if self._end:
+                raise self._end
+        return ready
+
+    def open(
+        self,
+        config: SessionConfig,
+        on_events: EventsCallback,
+        on_end: EndCallback = lambda error: None,
+        on_room: Callable[[], None] = lambda: None,
+    ) -> Stream:
+        """Take a slot for a new stream.
+
+        Args:
+            config: how to answer it.
+            on_events: called with what happened, in order.
+            on_end: called once after the last event, with None or the error that ended the
+                stream; not after :meth:`Stream.cancel`.
+            on_room: called when there is room again after :meth:`Stream.has_room` was false.
+
+        Raises:
+            NoFreeSlot: if all are taken.
+            EngineStopped: if the engine has failed or was stopped.
+        """
+        session = Session(self.info, config)
+        with self._lock:
+            if self._end:
+                raise self._end
+            if not self._free:
+                raise NoFreeSlot(f"all {self.slots} streams are taken")
+            slot = heapq.heappop(self._free)
+            stream = Stream(
+                next(self._numbers),
+                slot,
+                session,
+                on_events,
+                on_end,
+                on_room,
+                self._queue_samples,
+                self.wake,
+            )
+            self._streams[slot] = stream
+        self.wake()
+        return stream
+
+    def wake(self) -> None:
+        """Make the thread look for work."""
+        self._wake.set()
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """End all streams with :class:`EngineStopped` and stop.
+
+        Args:
+            timeout: seconds to wait for the step that is under way.
+
+        Returns:
+            Whether the thread has stopped; it has ended all streams in any case.
+        """
+        self._stopping = True
+        self.wake()
+        with self._lock:
+            started = self._started
+        if started:
+            self._thread.join(timeout)
+        self._end_all(EngineStopped("the engine was stopped"))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._warm_up()
+            self._ready.set()
+            while not self._stopping:
+                self._wake.wait()
+                self._wake.clear()
+                while not self._stopping and self._round():
+                    pass
+            self._end_all(EngineStopped("the engine was stopped"))
+        except Exception as error:
+            log.exception("the engine has failed; all its streams end")
+            self._end_all(EngineStopped(f"the recogniser has failed: {error}"))
+            if self._on_failure:
+                self._on_failure(error)
+        finally:
+            self._ready.set()
+
+    def _warm_up(self) -> None:
+        """Step batches of silence, the smallest and the largest, so that no client waits for it."""
+        for batch in {1, self.slots}:
+            silence = np.zeros((batch, self._block_frames * self.info.frame_samples), np.float32)
+            self._model.step(silence, self._model.initial_state(batch))
+
+    def _round(self) -> bool:
+        """Step every stream that is ready once; False if none was."""
+        blocks = self._collect()
+        if blocks and len(blocks) < self.active:
+            deadline = time.monotonic() + BATCH_WAIT_SECONDS
+            while len(blocks) < self.active and (left := deadline - time.monotonic()) > 0:
+                self._wake.wait(left)
+                self._wake.clear()
+                blocks += self._collect(without={stream for stream, _ in blocks})
+        if not blocks:
+            return False
+        self._zero([stream.slot for stream, _ in blocks if stream.session.take_reset()])
+        slots = [stream.slot for stream, _ in blocks]
+        samples = np.stack([block for _, block in blocks])
+        log_probs, state = self._model.step(samples, self._rows(slots))
+        self._set_rows(slots, state)
+        for (stream, _), rows in zip(blocks, log_probs, strict=True):
+            self._answer(stream, rows)
+        return True
+
+    def _collect(
+        self, without: set[Stream] | None = None
+    ) -> list[tuple[Stream, NDArray[np.float32]]]:
+        """The blocks that are ready; streams are admitted and removed on the way."""
+        with self._lock:
+            streams = list(self._streams.values())
+        blocks = []
+        for stream in streams:
+            if without and stream in without:
+                continue
+            if stream.cancelled:
+                self._remove(stream)
+                continue
+            if not stream.admitted:
+                self._zero([stream.slot])
+                stream.admitted = True
+            try:
+                block = self._next_block(stream)
+            except Exception as error:
+                self._fail(stream, error)
+                continue
+            if block is not None:
+                blocks.append((stream, block))
+        return blocks
+
+    def _next_block(self, stream: Stream) -> NDArray[np.float32] | None:
+        """Move as much of the queue into the session as one block needs, and take the block."""
+        session = stream.session
+        while True:
+            stream.deliver(session.settle())
+            block = session.take(self._block_frames)
+            if block is not None or session.finished or not stream.inbox:
+                break
+            item = stream.inbox.popleft()
+            if item is Request.FINALIZE:
+                session.finalize()
+            elif item is Request.CLOSE:
+                session.close()
+            elif not isinstance(item, Request):
+                session.accept(item)
+        if session.finished:
+            self._end_stream(stream, None)
+            return None
+        stream.announce_room()
+        return block
+
+    def _answer(self, stream: Stream, log_probs: NDArray[np.float32]) -> None:
+        """Give a stream its frames, (U, V), and its owner what follows from them."""
+        # The owner may have left during the step; what was computed is nobody's then.
+        if stream.cancelled:
+            return
+        try:
+            events = stream.session.put(log_probs)
+            stream.consumed = stream.session.position
+            stream.deliver(events)
+            stream.announce_room()
+        except Exception as error:
+            self._fail(stream, error)
+
+    def _fail(self, stream: Stream, error: Exception) -> None:
+        """End one stream, and only that one, because of an error in it or its owner's callback."""
+        log.warning("stream %d ends: %s", stream.number, error, exc_info=error)
+        self._end_stream(stream, error)
+
+    def _end_stream(self, stream: Stream, error: Exception | None) -> None:
+        """Free a stream's slot and tell its owner."""
+        self._remove(stream)
+        self._tell_end(stream, error)
+
+    @staticmethod
+    def _tell_end(stream: Stream, error: Exception | None) -> None:
+        if stream.cancelled:
+            return
+        try:
+            stream.announce_room()
+            stream.on_end(error)
+        except Exception:
+            log.exception("stream %d could not be told of its end", stream.number)
+
+    def _remove(self, stream: Stream) -> None:
+        """Zero a stream's slot and free it."""
+        stream.ended = True
+        stream.inbox.clear()
+        self._zero([stream.slot])
+        with self._lock:
+            if self._streams.pop(stream.slot, None) is stream:
+                heapq.heappush(self._free, stream.slot)
+
+    def _end_all(self, end: EngineStopped) -> None:
+        with self._lock:
+            self._end = self._end or end
+            streams = list(self._streams.values())
+            self._streams.clear()
+            self._free = list(range(self.slots))
+        for stream in streams:
+            stream.ended = True
+            self._tell_end(stream, end)
+
+    def _rows(self, slots: list[int]) -> dict[str, NDArray[np.float32]]:
+        return {
+            name: np.take(tensor, slots, axis=self._model.state_axes[name])
+            for name, tensor in self._state.items()
+        }
+
+    def _set_rows(self, slots: list[int], rows: dict[str, NDArray[np.float32]]) -> None:
+        for name, tensor in self._state.items():
+            tensor[self._index(name, slots)] = rows[name]
+
+    def _zero(self, slots: list[int]) -> None:
+        if slots:
+            for name, tensor in self._state.items():
+                tensor[self._index(name, slots)] = 0
+
+    def _index(self, name: str, slots: list[int]) -> tuple[slice | list[int], ...]:
+        return (*(slice(None),) * self._model.state_axes[name], slots)

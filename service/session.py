@@ -1,0 +1,359 @@
+"""One stream's life: samples in, partial and final transcripts and events out.
+
+A :class:`Session` knows nothing of sockets, threads or the network's state tensors. It hands out
+blocks of samples (:meth:`Session.take`), is given their log-probabilities (:meth:`Session.put`)
+and says when the network's state must be zeroed (:meth:`Session.take_reset`).
+
+Positions. The stream is cut into *segments*: stretches over which the network's state runs on.
+A segment starts at a sample of the stream and is counted in frames from there. The network looks
+ahead, so output k of a segment is about its audio frame k - look-ahead. When an utterance ends at a
+frame, the outputs after that frame are thrown away and their audio is fed again to the next
+segment; hence what is recognised depends on the samples alone, never on the size of chunks and
+blocks. Only the look-ahead's worth of old samples is kept for this.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from ossicle.model.decoding import BLANK, GreedyDecoder, Hypothesis, Word
+
+from .endpoint import EndpointConfig, EndpointDetector, Signal
+
+if TYPE_CHECKING:
+    from ossicle.model.runtime import ModelInfo
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """How to answer one stream.
+
+    Attributes:
+        interim_results: yield partials.
+        single_utterance: end after the first final.
+        endpointing: when utterances end.
+    """
+
+    interim_results: bool = True
+    single_utterance: bool = False
+    endpointing: EndpointConfig = field(default_factory=EndpointConfig)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a stream; times are seconds from the start of the stream.
+
+    Attributes:
+        offset: where it happened; for partials and finals the end of the audio they cover.
+        processed: audio recognised when it was found out.
+    """
+
+    offset: float
+    processed: float
+
+
+@dataclass(frozen=True)
+class Partial(Event):
+    """What an utterance seems to say so far; the next partial or final replaces it.
+
+    Attributes:
+        text: the words, separated by single spaces; never empty.
+        words: the same with times.
+        stability: share of the characters that are in words already followed by another, 0 to 1.
+    """
+
+    text: str
+    words: tuple[Word, ...]
+    stability: float
+
+
+@dataclass(frozen=True)
+class Final(Event):
+    """What an utterance said; it is over.
+
+    Attributes:
+        text: the words, separated by single spaces; may be empty.
+        words: the same with times.
+        confidence: 0 to 1; 0 if the text is empty.
+        start: where the utterance started.
+    """
+
+    text: str
+    words: tuple[Word, ...]
+    confidence: float
+    start: float
+
+
+@dataclass(frozen=True)
+class SpeechBegin(Event):
+    """Speech began."""
+
+
+@dataclass(frozen=True)
+class SpeechEnd(Event):
+    """Speech ended."""
+
+
+@dataclass(frozen=True)
+class EndOfUtterance(Event):
+    """The one utterance of a ``single_utterance`` stream is over; its final follows."""
+
+
+class Session:
+    """One stream.
+
+    Args:
+        info: the model's frame length, look-ahead and tokens.
+        config: how to answer.
+    """
+
+    def __init__(self, info: ModelInfo, config: SessionConfig) -> None:
+        self._config = config
+        self._rate = info.sample_rate
+        self._frame = info.frame_samples
+        self._lookahead = info.lookahead_frames
+        self._separators = [i for i, token in enumerate(info.tokens) if i and not token.strip()]
+        self._silent = [BLANK, *self._separators]
+        self._decoder = GreedyDecoder(info.tokens, info.frame_seconds)
+        self._detector = EndpointDetector(config.endpointing, info.frame_seconds)
+
+        self._samples: NDArray[np.float32] = np.zeros(0, np.float32)  # kept and not yet fed
+        self._samples_start = 0  # position in the stream of the first of them
+        self._received = 0
+        self._boundaries: deque[int] = deque()  # where finalize and close were asked for
+        self._closed = False
+        self._segment = 0  # position of the present segment's frame 0
+        self._fed = 0  # frames of the segment that were taken, padding included
+        self._utterance = 0  # position of the present utterance's start
+        self._taken = 0  # frames in the block that is out, 0 if none is
+        self._partial = ""
+        self._must_reset = False
+        self.finished = False
+
+    @property
+    def position(self) -> int:
+        """Position in the stream, in samples, of the next sample that will be taken."""
+        return min(self._segment + self._fed * self._frame, self._received)
+
+    def accept(self, samples: NDArray[np.float32]) -> None:
+        """Append samples, (N,), mono at the model's rate.
+
+        Raises:
+            RuntimeError: after :meth:`close`.
+        """
+        if self._closed:
+            raise RuntimeError("the session was closed; it takes no more samples")
+        self._received += len(samples)
+        if not self.finished:
+            self._samples = np.concatenate([self._samples, samples])
+
+    def finalize(self) -> None:
+        """Ask for a final of what was accepted so far; the session goes on."""
+        self._boundaries.append(self._received)
+
+    def close(self) -> None:
+        """Accept no more; a last final follows and then the session is finished."""
+        if not self._closed:
+            self._closed = True
+            self._boundaries.append(self._received)
+
+    def settle(self) -> list[Event]:
+        """Answer the requests for a final that no audio precedes."""
+        events: list[Event] = []
+        while self._boundaries and self._boundaries[0] == self._segment and not self.finished:
+            events += self._end_utterance(0)
+            self._pass_boundary()
+        return events
+
+    def take(self, frames: int) -> NDArray[np.float32] | None:
+        """The next block of samples, (frames * frame_samples,), or None if there is not enough.
+
+        The last block before a requested final is filled up with zeros: to a whole frame, then for
+        the look-ahead, then for the block. Each block must be answered with :meth:`put` before
+        the next is taken.
+        """
+        if self.finished:
+            return None
+        start = self._segment + self._fed * self._frame
+        size = frames * self._frame
+        if self._boundaries and start + size > self._boundaries[0]:
+            block = np.zeros(size, np.float32)
+            if start < self._boundaries[0]:
+                rest = self._slice(start, self._boundaries[0])
+                block[: len(rest)] = rest
+        elif start + size <= self._received:
+            block = self._slice(start, start + size)
+        else:
+            return None
+        self._taken = frames
+        return block
+
+    def put(self, log_probs: NDArray[np.float32]) -> list[Event]:
+        """Take the log-probabilities, (U, V), of the block that was taken.
+
+        Returns:
+            What follows from them, in order.
+
+        Raises:
+            ValueError: if they are not as many as the block's frames, or are not numbers.
+        """
+        if len(log_probs) != self._taken:
+            raise ValueError(f"{len(log_probs)} frames for a block of {self._taken}")
+        if np.isnan(log_probs).any():
+            raise ValueError("the network's output is not a number")
+        first = self._fed - self._lookahead  # the audio frame that output 0 is about
+        self._fed += self._taken
+        self._taken = 0
+        end = first + len(log_probs)
+        last = False
+        if self._boundaries:
+            audio_frames = -(-(self._boundaries[0] - self._segment) // self._frame)
+            last = end >= audio_frames
+            end = min(end, audio_frames)
+        start = max(first, 0)
+        segment = self._segment
+        events = self._advance(start, log_probs[start - first : max(end - first, start - first)])
+        if last and self._segment == segment and not self.finished:
+            events += self._end_utterance(end)
+            self._pass_boundary()
+        self._forget()
+        return events
+
+    def take_reset(self) -> bool:
+        """Whether the network's state is to be zeroed before the next block; asking clears it."""
+        must_reset, self._must_reset = self._must_reset, False
+        return must_reset
+
+    def _advance(self, start: int, log_probs: NDArray[np.float32]) -> list[Event]:
+        """Decode frames ``start``... of the segment, up to the first that ends the segment."""
+        events: list[Event] = []
+        silence = np.exp(log_probs[:, self._silent]).sum(axis=1).tolist()
+        best = log_probs.argmax(axis=1).tolist()
+        undecoded = 0
+        for i, token in enumerate(best):
+            frame = start + i
+            separator = token in self._separators
+            if self._detector.cuts_before(separator):
+                self._decoder.advance(log_probs[undecoded:i])
+                undecoded = i
+                events += self._end_by_rule(frame, cut=True)
+                if self.finished:
+                    return events
+                self._detector.restart_utterance()
+            signals = self._detector.advance(
+                silence[i], token != BLANK and not separator, separator
+            )
+            for signal in signals:
+                if signal is Signal.SPEECH_BEGIN:
+                    events.append(SpeechBegin(self._time(frame), self._time(frame + 1)))
+                elif signal is Signal.SPEECH_END:
+                    events.append(self._speech_end(frame + 1))
+                else:
+                    self._decoder.advance(log_probs[undecoded : i + 1])
+                    if self._detector.spoken or self._config.single_utterance:
+                        events += self._end_by_rule(frame + 1)
+                    self._start_segment(self._position(frame + 1))
+                    return events
+        self._decoder.advance(log_probs[undecoded:])
+        if self._config.interim_results and any(best[undecoded:]):
+            events += self._changed_partial(start + len(best))
+        return events
+
+    def _changed_partial(self, frame: int) -> list[Event]:
+        hypothesis = self._decoder.hypothesis()
+        if hypothesis.text == self._partial:
+            return []
+        self._partial = hypothesis.text
+        settled = len(hypothesis.text) - len(hypothesis.words[-1].text)
+        time = self._time(frame)
+        return [
+            Partial(
+                time,
+                time,
+                hypothesis.text,
+                self._words(hypothesis, time),
+                settled / len(hypothesis.text),
+            )
+        ]
+
+    def _end_by_rule(self, frame: int, cut: bool = False) -> list[Event]:
+        """The events that end an utterance before ``frame`` because a rule says so."""
+        if not self._config.single_utterance:
+            return self._end_utterance(frame, cut)
+        time = self._time(frame)
+        events = self._end_utterance(frame)
+        return [*events[:-1], EndOfUtterance(time, time), events[-1]]
+
+    def _end_utterance(self, frame: int, cut: bool = False) -> list[Event]:
+        """The final of what was decoded, and start the next utterance at ``frame``.
+
+        A ``cut`` is in the midst of speech, which goes on in the next utterance.
+        """
+        events: list[Event] = []
+        if self._detector.in_speech and not cut:
+            events.append(self._speech_end(frame))
+        hypothesis = self._decoder.hypothesis()
+        time = self._time(frame)
+        events.append(
+            Final(
+                time,
+                time,
+                hypothesis.text,
+                self._words(hypothesis, time),
+                hypothesis.confidence if hypothesis.text else 0.0,
+                self._utterance / self._rate,
+            )
+        )
+        self._start_utterance(self._position(frame))
+        self.finished = self.finished or self._config.single_utterance
+        return events
+
+    def _speech_end(self, frame: int) -> Event:
+        return SpeechEnd(self._time(min(self._detector.speech_end, frame)), self._time(frame))
+
+    def _words(self, hypothesis: Hypothesis, end: float) -> tuple[Word, ...]:
+        """The words with times of the stream instead of the utterance, none past ``end``."""
+        shift = self._utterance / self._rate
+        return tuple(
+            replace(word, start=min(word.start + shift, end), end=min(word.end + shift, end))
+            for word in hypothesis.words
+        )
+
+    def _start_utterance(self, position: int) -> None:
+        self._decoder.reset()
+        self._utterance = position
+        self._partial = ""
+
+    def _start_segment(self, position: int) -> None:
+        """Feed the network afresh from ``position`` on."""
+        self._start_utterance(position)
+        self._detector.reset()
+        self._segment = position
+        self._fed = 0
+        self._must_reset = True
+
+    def _pass_boundary(self) -> None:
+        position = self._boundaries.popleft()
+        self._start_segment(position)
+        self.finished = self.finished or (self._closed and not self._boundaries)
+
+    def _position(self, frame: int) -> int:
+        """Where a frame of the segment starts in the stream, at most where its audio ends."""
+        position = self._segment + frame * self._frame
+        return min(position, self._boundaries[0] if self._boundaries else self._received)
+
+    def _time(self, frame: int) -> float:
+        return self._position(frame) / self._rate
+
+    def _slice(self, start: int, end: int) -> NDArray[np.float32]:
+        return self._samples[start - self._samples_start : end - self._samples_start]
+
+    def _forget(self) -> None:
+        """Drop the samples that no next segment can begin with."""
+        kept = self._position(max(self._fed - self._lookahead, 0))
+        self._samples = self._samples[kept - self._samples_start :]
+        self._samples_start = kept
