@@ -1,7 +1,7 @@
-"""Generate the Python stubs beside ``ossicle/speech/v1/speech.proto``, or check that they are current.
+"""Generate the Python stubs beside ``ossicle/speech/v1/speech.proto``, or check them.
 
-    python proto/generate.py            write the stubs (installs the generator in a temporary place)
-    python proto/generate.py --check    exit 1 if the stubs do not describe the present contract
+    python proto/generate.py            write the stubs; installs the generator temporarily
+    python proto/generate.py --check    exit 1 if they do not describe the present contract
 
 Stubs demand at run time a protobuf and a grpcio at least as new as their generator. They are
 therefore made by one fixed, older release, whatever is installed here, so that the service can be
@@ -19,7 +19,7 @@ import venv
 from importlib import import_module
 from pathlib import Path
 
-GENERATOR = "grpcio-tools==1.73.1"
+GENERATOR = "grpcio-tools==1.74.0"
 PROTO_ROOT = Path(__file__).resolve().parent
 CONTRACT = "ossicle/speech/v1/speech.proto"
 

@@ -5,7 +5,7 @@ import warnings
 
 from ossicle.speech.v1 import speech_pb2 as ossicle_dot_speech_dot_v1_dot_speech__pb2
 
-GRPC_GENERATED_VERSION = '1.73.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -69,8 +69,8 @@ class SpeechServiceServicer(object):
         The client sends one streaming_config, then any number of audio_content and finalize
         messages, and half-closes. The server answers per utterance with any number of partial results
         (if interim_results is set) and then exactly one final result. Half-closing always yields one
-        last final result, with an empty transcript if nothing was said since the final before, and
-        then the status OK. When a stream ends with an error after audio was accepted, the audio
+        last final result, with an empty transcript if nothing was said since the final before or if
+        there was no audio at all, and then the status OK. When a stream ends with an error after audio was accepted, the audio
         accepted so far is still answered by a final result before the error.
 
         Nothing final is ever revised. Transcripts carry no white space at either end: the transcript

@@ -1,0 +1,88 @@
+"""Refusals of the service: a status code, a message for people, and what goes with it."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from ossicle.data.audio import AudioError, AudioTooLongError
+
+from .engine import EngineStopped, NoFreeSlot
+
+# A stream lasts minutes; asking more often than this finds no other answer.
+RETRY_SECONDS = 2
+
+
+class ServiceError(Exception):
+    """A call ends with this status.
+
+    Args:
+        code: the status code.
+        message: what is wrong, naming the value, and what to do.
+        retry_seconds: when trying again makes sense; 0 if it does not.
+    """
+
+    def __init__(self, code: grpc.StatusCode, message: str, retry_seconds: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_seconds = retry_seconds
+
+    async def abort(self, context: grpc.aio.ServicerContext) -> NoReturn:
+        """End the call.
+
+        Raises:
+            grpc.aio.AbortError: always; it is how gRPC ends a handler.
+        """
+        status = Status(code=self.code.value[0], message=self.message)
+        if self.retry_seconds:
+            detail = Any()
+            detail.Pack(RetryInfo(retry_delay=Duration(seconds=self.retry_seconds)))
+            status.details.append(detail)
+        rich = rpc_status.to_status(status)
+        await context.abort(self.code, self.message, rich.trailing_metadata)
+        raise AssertionError("abort has returned")
+
+
+def invalid(message: str) -> ServiceError:
+    """The refusal of a request that is wrong in itself."""
+    return ServiceError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def unimplemented(message: str) -> ServiceError:
+    """The refusal of a request for what we do not do."""
+    return ServiceError(grpc.StatusCode.UNIMPLEMENTED, message)
+
+
+def draining() -> ServiceError:
+    """The refusal while the server shuts down."""
+    return ServiceError(
+        grpc.StatusCode.UNAVAILABLE, "the server is shutting down; connect again", RETRY_SECONDS
+    )
+
+
+def as_service_error(error: Exception) -> ServiceError:
+    """The status for an error of the decoders or the engine; INTERNAL for any other."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, AudioTooLongError):
+        return ServiceError(grpc.StatusCode.OUT_OF_RANGE, str(error))
+    if isinstance(error, AudioError):
+        return invalid(str(error))
+    if isinstance(error, NoFreeSlot):
+        return ServiceError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"{error}; try again in {RETRY_SECONDS} s or raise the server's max_streams",
+            RETRY_SECONDS,
+        )
+    if isinstance(error, EngineStopped):
+        return ServiceError(grpc.StatusCode.UNAVAILABLE, str(error))
+    return ServiceError(
+        grpc.StatusCode.INTERNAL, f"this stream has failed: {type(error).__name__}: {error}"
+    )
