@@ -114,19 +114,19 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> OssicleError:
     """The exception for a failed call; works for the errors of ``grpc`` and of ``grpc.aio``."""
     status = error.code()
     details = error.details() or status.name
-    trailers = cast("Iterable[tuple[str, str]]", error.trailing_metadata() or ())
-    request_id = dict(trailers).get("request-id", "")
-    if status is grpc.StatusCode.UNAVAILABLE and not request_id:
+    # What the server itself says comes with trailers; without any, the call did not get there.
+    trailers = dict(cast("Iterable[tuple[str, str]]", error.trailing_metadata() or ()))
+    if status is grpc.StatusCode.UNAVAILABLE and not trailers:
         message = (
             f"cannot reach a server at {address}: {details}; "
             "check the address, or start one with: ossicle serve"
         )
-    elif status is grpc.StatusCode.DEADLINE_EXCEEDED and not request_id:
+    elif status is grpc.StatusCode.DEADLINE_EXCEEDED and not trailers:
         message = f"no answer from {address} within the timeout of this call"
     else:
         message = details
     kind = _BY_STATUS.get(status, ServerError)
-    return kind(message, status, request_id, _retry_after(error))
+    return kind(message, status, trailers.get("request-id", ""), _retry_after(error))
 
 
 def _retry_after(error: grpc.RpcError) -> float | None:

@@ -88,7 +88,7 @@ def recognition_config(
         raise ValueError(f"unknown encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}")
     name = "UNSPECIFIED" if encoding == AUTO else encoding.upper()
     return speech_pb2.RecognitionConfig(
-        encoding=speech_pb2.AudioEncoding.Value(_ENCODING_PREFIX + name),
+        encoding=_ENCODING_PREFIX + name,
         sample_rate_hertz=sample_rate,
         audio_channel_count=channels,
         language_code=language,

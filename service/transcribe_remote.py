@@ -1,0 +1,109 @@
+"""Transcribe files through a server: each is streamed as fast as the server takes it.
+
+Streaming has no limit on the length of a recording, and a file is never held in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO
+
+from .client import BusyError, OssicleError, SpeechClient
+from .formats import Segment, Transcript
+from .transcribe import (
+    FailedFile,
+    Progress,
+    ReadPosition,
+    Recording,
+    in_order,
+    opened,
+    recording_name,
+    segment_of,
+)
+
+# Enough to keep a server's batch filled without taking many of the streams of others.
+_FILES_AT_ONCE = 4
+_CHUNK_BYTES = 32 * 1024
+# A server without a free stream is asked again for this long.
+_BUSY_SECONDS = 60.0
+
+
+def transcribe_remote(
+    recordings: Sequence[Recording],
+    client: SpeechClient,
+    *,
+    model: str = "",
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Iterator[Transcript | FailedFile]:
+    """Transcribe recordings, several at a time, and give the results in their order.
+
+    Args:
+        recordings: paths, or binary file objects such as ``sys.stdin.buffer``.
+        client: the connection to the server.
+        model: a name of ``client.list_models()``; "" is the default model.
+        on_progress: called from several threads while files are read.
+
+    Yields:
+        For each recording its transcript, or what was wrong with it; the others go on.
+
+    Raises:
+        OssicleError: the server cannot be asked for its models.
+    """
+    models = client.list_models().models
+    used = next((known for known in models if known.name == model), models[0])
+
+    def outcome(recording: Recording) -> Transcript | FailedFile:
+        name = recording_name(recording)
+        try:
+            segments, duration = _patiently(recording, client, model, on_progress)
+        except OSError as error:
+            return FailedFile(name, error.strerror or str(error))
+        except OssicleError as error:
+            return FailedFile(name, error.message)
+        finally:
+            on_progress(Progress(name, 0, 0.0, finished=True))
+        return Transcript(name, duration, used.languages[0], used.name, segments)
+
+    yield from in_order(recordings, outcome, _FILES_AT_ONCE)
+
+
+def _patiently(
+    recording: Recording,
+    client: SpeechClient,
+    model: str,
+    on_progress: Callable[[Progress], None],
+) -> tuple[tuple[Segment, ...], float]:
+    """The utterances of one recording and its length in seconds; a busy server is asked again."""
+    give_up = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            # A file object cannot be begun anew: part of it is read before the server refuses.
+            with opened(recording) as file:
+                return _stream(recording_name(recording), file, client, model, on_progress)
+        except BusyError as error:
+            wait = error.retry_after or 1.0
+            if not isinstance(recording, str | os.PathLike) or time.monotonic() + wait > give_up:
+                raise
+        time.sleep(wait)
+
+
+def _stream(
+    name: str,
+    file: BinaryIO,
+    client: SpeechClient,
+    model: str,
+    on_progress: Callable[[Progress], None],
+) -> tuple[tuple[Segment, ...], float]:
+    position = ReadPosition(file)
+    # A pipe gives what it holds; read would wait until the chunk is full.
+    read = getattr(file, "read1", file.read)
+    segments = []
+    processed = 0.0
+    for result in client.stream(iter(lambda: read(_CHUNK_BYTES), b""), model=model, words=True):
+        if result.is_final and result.text:
+            segments.append(segment_of(result.text, result.confidence, result.words))
+        advance, processed = result.audio_processed - processed, result.audio_processed
+        on_progress(Progress(name, position.advance(), advance))
+    return tuple(segments), processed
