@@ -143,7 +143,7 @@ def _measure(source: str, entry: Entry, imported: Imported) -> None:
 
 def _datasets() -> Any:
     try:
-        import torchaudio.datasets
+        import torchaudio.datasets  # type: ignore[import-untyped]
     except ImportError as error:
         raise CorpusError(
             "reading this corpus needs torchaudio; install it with: pip install 'ossicle[train]'"
@@ -166,7 +166,7 @@ def _read_librispeech(folder: Path, subset: str) -> Iterator[Entry | Failure]:
         for number in range(len(dataset)):
             try:
                 audio, _, text, speaker, *_ = dataset.get_metadata(number)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError) as error:  # noqa: PERF203
                 yield Failure(f"LibriSpeech {part}, recording {number}", str(error))
             else:
                 yield Entry(archive / audio, text, str(speaker))
@@ -239,7 +239,7 @@ def _read_speechcommands(folder: Path, subset: str) -> Iterator[Entry | Failure]
     for number, path in enumerate(dataset._walker):
         try:
             audio, _, label, speaker, _ = dataset.get_metadata(number)
-        except ValueError as error:
+        except ValueError as error:  # noqa: PERF203
             yield Failure(str(path), f"its name is not SPEAKER_nohash_NUMBER.wav: {error}")
         else:
             yield Entry(root.parent / audio, label, speaker)
