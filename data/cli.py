@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from ossicle.data.check import check_utterances
-from ossicle.data.corpora import CORPORA, CorpusError, Failure, import_corpus
+from ossicle.data.corpora import CORPORA, CorpusError, Imported, import_corpus
 from ossicle.data.manifest import ManifestError, Utterance, read_manifest, write_manifest
 from rich.console import Console
 from rich.markup import escape
@@ -51,7 +51,7 @@ def import_command(
             )
     except CorpusError as error:
         raise _fail(str(error)) from error
-    _list_failures(imported.failures)
+    _list_failures(imported)
     if not imported.utterances:
         raise _fail(f"no recording of {path} can be used; {output} is not written")
     try:
@@ -108,10 +108,12 @@ def check_command(
     raise typer.Exit(1)
 
 
-def _list_failures(failures: list[Failure]) -> None:
+def _list_failures(imported: Imported) -> None:
+    failures = imported.failures
     if not failures:
         return
-    _errors.print(f"[yellow]{len(failures)} recordings are left out:[/yellow]")
+    total = len(failures) + len(imported.utterances)
+    _errors.print(f"[yellow]{len(failures)} of {total} recordings are left out:[/yellow]")
     for failure in failures[:LISTED]:
         _errors.print(escape(f"  {failure.item}: {failure.reason}"), soft_wrap=True)
     if len(failures) > LISTED:

@@ -92,7 +92,7 @@ def test_import_command(good: Utterance, tmp_path: Path) -> None:
     arguments = ["import", "folder", str(tmp_path), "-o", str(manifest)]
     result = CliRunner().invoke(data_app, arguments)
     assert result.exit_code == 0
-    assert "1 recordings are left out" in result.output
+    assert "1 of 2 recordings are left out" in result.output
     assert "[alone].flac" in result.output
     assert "1 utterances, 0.00 hours, unknown speakers" in result.output
     (utterance,) = read_manifest(manifest)

@@ -165,7 +165,7 @@ def test_folder(tmp_path: Path, write: Write) -> None:
         ("two.mp3", "two"),
     ]
     assert imported.utterances[0].duration == 1.25
-    assert [f.reason for f in imported.failures][0] == "there is no alone.txt beside it"
+    assert imported.failures[0].reason == "there is no alone.txt beside it"
     assert "latin.txt cannot be read" in imported.failures[1].reason
 
 
