@@ -104,6 +104,7 @@ def export_command(
     from ossicle.model.export import (
         FLOAT_TOLERANCE,
         check_parity,
+        copy_record,
         export,
         load_checkpoint,
         load_weights,
@@ -119,6 +120,7 @@ def export_command(
         else:
             network = load_checkpoint(checkpoint)
         export(network, folder, name=name)
+        copy_record(checkpoint.parent, folder)
         exact = check_parity(network, folder, "float", samples[None])
         _out.print(str(exact), highlight=False)
         _out.print(str(check_parity(network, folder, "int8", samples[None])), highlight=False)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from ossicle.model.config import FRAME_SAMPLES, ModelConfig
+from ossicle.model.curves import plot_curves, read_curves, write_curves
 from ossicle.model.network import Network
 from ossicle.model.runtime import AcousticModel, Precision, transcribe_whole
 from safetensors.torch import load_file, save_file
@@ -110,6 +111,23 @@ def export(network: Network, folder: Path, *, name: str | None = None) -> None:
     network.load_state_dict({n: t.float() for n, t in half.items()})
     write_onnx(network, folder / "model.onnx")
     quantize(folder / "model.onnx", folder / "model.int8.onnx")
+
+
+def copy_record(run: Path, folder: Path) -> bool:
+    """Put a run's configuration, facts and curves beside the model: the raw part of its card.
+
+    Returns:
+        Whether `run` was the folder of a run.
+    """
+    if not (run / "config.yaml").exists():
+        return False
+    (folder / "training.yaml").write_bytes((run / "config.yaml").read_bytes())
+    if (run / "run.json").exists():
+        (folder / "training.json").write_bytes((run / "run.json").read_bytes())
+    curves = read_curves(run)
+    write_curves(curves, folder / "curves.csv")
+    plot_curves(curves, folder / "curves.png")
+    return True
 
 
 def write_onnx(network: Network, path: Path) -> None:

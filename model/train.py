@@ -4,7 +4,8 @@ A run is a folder:
 
     config.yaml     the configuration, complete with defaults
     run.json        seed, manifest digests, git commit, hardware, versions, wall time
-    metrics.csv     curves, also as TensorBoard events
+    curves/         a CSV for each stretch of the run (`ossicle.model.curves` reads them together)
+    tensorboard/    the same curves and sample transcripts
     resume.ckpt     to go on from; best.ckpt, the lowest mean CER of the validation sets
 """
 
@@ -25,6 +26,7 @@ import yaml
 from ossicle.data.datamodule import SpeechDataModule
 from ossicle.data.manifest import manifest_digest
 from ossicle.data.text import Tokenizer
+from ossicle.model.curves import next_part
 from ossicle.model.features import OVERLAP, LogMel
 from ossicle.model.training import SpeechModule
 from ossicle.model.training_config import TrainingConfig
@@ -112,6 +114,7 @@ def train(
         _print(quiet, f"{module.network.parameter_count() / 1e6:.2f} M parameters")
     (run / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
     clock = WallTime()
+    log_every = min(20, max(config.optim.steps // 10, 1))
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,
@@ -123,9 +126,9 @@ def train(
         limit_val_batches=1.0 if config.data.validation else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        log_every_n_steps=20,
+        log_every_n_steps=log_every,
         logger=[
-            CSVLogger(run, name="", version="curves"),
+            CSVLogger(run, name="", version=next_part(run)),
             TensorBoardLogger(run, name="", version="tensorboard"),
         ],
         callbacks=[clock, *_callbacks(config, run, quiet)],

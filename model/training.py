@@ -73,6 +73,10 @@ class SpeechModule(pl.LightningModule):
         log_probs, _ = self.network.encode(log_mel, state)
         return log_probs[:, lookahead:], frames
 
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Make dropout a function of seed and step, so that a resumed run repeats nothing."""
+        torch.manual_seed((self.config.seed * 1000 + self.global_rank) * 10**9 + self.global_step)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step; logs the loss and the seconds of speech trained per second."""
         log_probs, frames = self.forward_batch(batch, masked=True)

@@ -1,0 +1,181 @@
+"""The decoded cache, bucketing and the DataModule, on short real recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ossicle.data.audio import SAMPLE_RATE, read_audio
+from ossicle.data.augment import AugmentConfig
+from ossicle.data.cache import CacheError, PcmCache
+from ossicle.data.datamodule import BucketSampler, DataConfig, SpeechDataModule, TrainSet
+from ossicle.data.manifest import Utterance, write_manifest
+from ossicle.data.sample import sample_path
+
+WORDS = ["one", "two", "three", "four", "five", "six"]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Twelve cuts of the bundled recording, 0.5 to 2.7 s, the last one named `odd`."""
+    speech = read_audio(sample_path())
+    utterances = []
+    for i in range(12):
+        path = tmp_path / f"{i}.wav"
+        length = int((0.5 + 0.2 * i) * SAMPLE_RATE)
+        soundfile.write(path, speech[i * 2000 : i * 2000 + length], SAMPLE_RATE)
+        text = " ".join(WORDS[: i % 3 + 1])
+        utterances.append(
+            Utterance(path, length / SAMPLE_RATE, text, source="odd" if i == 11 else "cuts")
+        )
+    write_manifest(tmp_path / "train.jsonl", utterances)
+    return tmp_path / "train.jsonl"
+
+
+def module(manifest: Path, **changes) -> SpeechDataModule:
+    augment = changes.pop("augment", None)
+    train = TrainSet(manifest, **changes.pop("train", {}))
+    config = DataConfig(
+        train=(train,),
+        cache=manifest.parent / "cache",
+        batch_seconds=changes.pop("batch_seconds", 5.0),
+        workers=changes.pop("workers", 0),
+        **changes,
+    )
+    data = SpeechDataModule(config, augment, seed=3)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def test_cache_holds_the_samples(manifest: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    cache = PcmCache(manifest, tmp_path / "c", workers=1, progress=lambda *a: seen.append(a))
+    assert len(cache) == 12
+    assert seen[-1] == (12, 12)
+    for i in (0, 5, 11):
+        np.testing.assert_allclose(cache[i], read_audio(tmp_path / f"{i}.wav"), atol=1 / 32767)
+    assert cache.durations[3] == pytest.approx(1.1, abs=1e-3)
+    seen.clear()
+    PcmCache(manifest, tmp_path / "c", progress=lambda *a: seen.append(a))
+    assert not seen, "a finished cache is not built again"
+
+
+def test_cache_lists_what_cannot_be_decoded(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "4.wav").write_text("no audio here")
+    with pytest.raises(CacheError, match=r"1 of 12 recordings cannot be decoded(.|\n)*4\.wav"):
+        PcmCache(manifest, tmp_path / "c", workers=1)
+    assert not list((tmp_path / "c").glob("*.pcm")), "half a cache is none"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    durations=st.lists(st.floats(0.3, 20), min_size=1, max_size=200),
+    seconds=st.floats(20, 200),
+    epoch=st.integers(0, 3),
+)
+def test_buckets_hold_everything_once_within_their_size(
+    durations: list[float], seconds: float, epoch: int
+) -> None:
+    lengths = np.array(durations)
+    batches = BucketSampler(lengths, seconds, seed=1).batches(epoch)
+    indices = [index for batch in batches for _, index in batch]
+    assert sorted(indices) == list(range(len(durations)))
+    assert all(e == epoch for batch in batches for e, _ in batch)
+    for batch in batches:
+        padded = len(batch) * max(lengths[i] for _, i in batch)
+        assert padded <= seconds or len(batch) == 1
+
+
+def test_buckets_waste_little() -> None:
+    lengths = np.random.default_rng(0).gamma(2, 2, 3000).clip(0.5, 18)
+    batches = BucketSampler(lengths, 120, seed=1).batches(0)
+    padded = sum(len(b) * max(lengths[i] for _, i in b) for b in batches)
+    assert lengths.sum() / padded > 0.9
+
+
+def test_orders_differ_by_epoch_and_repeat_by_seed() -> None:
+    lengths = np.linspace(1, 10, 100)
+    sampler = BucketSampler(lengths, 30, seed=1)
+    flat = [[i for b in sampler.batches(epoch) for _, i in b] for epoch in (0, 1)]
+    assert flat[0] != flat[1]
+    again = BucketSampler(lengths, 30, seed=1)
+    assert again.batches(1) == sampler.batches(1)
+    assert BucketSampler(lengths, 30, seed=2).batches(1) != sampler.batches(1)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_share_the_batches_evenly(world: int) -> None:
+    lengths = np.linspace(1, 10, 100)
+    shares = [
+        BucketSampler(lengths, 30, seed=1, rank=r, world=world).batches(0) for r in range(world)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    keys = [key for share in shares for batch in share for key in batch]
+    assert len(keys) == len(set(keys))
+
+
+def test_weights_repeat_and_thin_out() -> None:
+    lengths = np.ones(400)
+    weights = np.repeat([0.0, 0.5, 1.0, 2.5], 100)
+    batches = BucketSampler(lengths, 50, seed=1, weights=weights).batches(0)
+    counts = np.bincount([i for b in batches for _, i in b], minlength=400).reshape(4, 100)
+    assert counts[0].sum() == 0
+    assert 30 < counts[1].sum() < 70
+    assert (counts[2] == 1).all()
+    assert set(counts[3]) == {2, 3}
+
+
+def test_skip_is_taken_once() -> None:
+    sampler = BucketSampler(np.ones(100), 10, seed=1)
+    everything = list(sampler)
+    sampler.skip = 4
+    assert list(sampler) == everything[4:]
+    assert list(sampler) == everything
+
+
+def test_batches_are_padded_with_zeros(manifest: Path) -> None:
+    data = module(manifest)
+    for batch in data.train_dataloader():
+        rows, width = batch.samples.shape
+        assert width % 640 == 0
+        assert rows == len(batch.texts) == len(batch.target_counts)
+        for row, count in zip(batch.samples, batch.sample_counts, strict=True):
+            assert not row[count:].any()
+        for text, row, count in zip(batch.texts, batch.targets, batch.target_counts, strict=True):
+            assert data.tokenizer.decode(row[:count].tolist()) == text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_change_the_batches(manifest: Path, workers: int) -> None:
+    augment = AugmentConfig(noise_probability=0)
+    here = list(module(manifest, augment=augment).train_dataloader())
+    there = list(module(manifest, augment=augment, workers=workers).train_dataloader())
+    assert len(here) == len(there)
+    for a, b in zip(here, there, strict=True):
+        torch.testing.assert_close(a.samples, b.samples)
+        assert a.texts == b.texts
+
+
+def test_census_counts_what_is_left_out(manifest: Path) -> None:
+    data = module(manifest, min_seconds=0.6, max_seconds=2.4, train={"sources": {"odd": 0.0}})
+    assert data.census.too_short == 1
+    assert data.census.too_long == 1
+    assert data.census.source_left_out == 1
+    assert data.census.kept == 9
+    assert "kept 9, too short 1" in str(data.census)
+
+
+def test_hours_limit_the_training_set(manifest: Path) -> None:
+    data = module(manifest, train={"hours": 5 / 3600})
+    assert 5 / 3600 <= data.train_hours < 8 / 3600
+
+
+def test_nothing_to_train_on_says_why(manifest: Path) -> None:
+    with pytest.raises(ValueError, match="nothing left to train on: kept 0, too short 12"):
+        module(manifest, min_seconds=30)

@@ -1,0 +1,249 @@
+"""Training on real speech in small: it learns, it resumes exactly, it does not break."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+from ossicle.data.augment import AugmentConfig, SpecAugment
+from ossicle.data.datamodule import Batch, DataConfig, TrainSet, collate
+from ossicle.data.manifest import Utterance, read_manifest, write_manifest
+from ossicle.data.text import Tokenizer
+from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
+from ossicle.model.curves import read_curves
+from ossicle.model.decoding import GreedyDecoder
+from ossicle.model.train import RunExistsError, train
+from ossicle.model.training import SpeechModule, ctc_loss
+from ossicle.model.training_config import OptimConfig, TrainingConfig
+
+TINY = ModelConfig(network=NetworkConfig(channels=4, hidden=32, layers=2, lookahead=2, dropout=0.1))
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, sample: np.ndarray) -> Path:
+    """Sixteen cuts of the bundled recording with made-up texts: enough to step on."""
+    utterances = []
+    for i in range(16):
+        path = tmp_path / f"{i}.wav"
+        length = 9600 + 800 * i
+        soundfile.write(path, sample[i * 3000 : i * 3000 + length], 16_000)
+        utterances.append(Utterance(path, length / 16_000, ["yes", "no", "maybe so"][i % 3]))
+    write_manifest(tmp_path / "train.jsonl", utterances)
+    return tmp_path / "train.jsonl"
+
+
+def configuration(manifest: Path, **changes) -> TrainingConfig:
+    return TrainingConfig(
+        data=DataConfig(
+            train=(TrainSet(manifest),),
+            validation=(manifest,),
+            cache=manifest.parent / "cache",
+            batch_seconds=4,
+            workers=0,
+        ),
+        optim=OptimConfig(steps=14, warmup_steps=4, learning_rate=3e-3),
+        model=TINY,
+        augment=AugmentConfig(noise_probability=0),
+        spec_augment=SpecAugment(),
+        precision="32-true",
+        checkpoint_every=3,
+        **changes,
+    )
+
+
+def test_overfits_one_batch(sample: np.ndarray) -> None:
+    texts = ["the ear", "hears three", "small bones"]
+    tokenizer = Tokenizer()
+    items = [
+        (sample[i * 20_000 : i * 20_000 + 16_000], tokenizer.encode(text), text, 0)
+        for i, text in enumerate(texts)
+    ]
+    batch = collate(items)
+    torch.manual_seed(1)
+    network = NetworkConfig(channels=8, hidden=64, layers=2, lookahead=2, dropout=0.0)
+    config = TrainingConfig(
+        data=DataConfig(train=()), optim=OptimConfig(steps=1), model=ModelConfig(network=network)
+    )
+    module = SpeechModule(config)
+    module.network.features.mean.fill_(-8)
+    module.network.features.deviation.fill_(3)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=5e-3)
+    for _ in range(150):
+        log_probs, frames = module.forward_batch(batch, masked=False)
+        loss = ctc_loss(log_probs, frames, batch.targets, batch.target_counts)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+    assert loss.item() < 0.1
+    for row, count, text in zip(log_probs, frames, texts, strict=True):
+        decoder = GreedyDecoder(tokenizer.tokens, FRAME_SECONDS)
+        decoder.advance(row[:count].detach().numpy())
+        assert decoder.hypothesis().text == text
+
+
+def test_impossible_target_gives_zero_instead_of_infinity() -> None:
+    log_probs = torch.randn(2, 4, 29).log_softmax(-1).requires_grad_()
+    targets = torch.tensor([[1, 2, 0, 0, 0], [3, 3, 3, 3, 3]])  # five equal tokens need 9 frames
+    loss = ctc_loss(log_probs, torch.tensor([4, 4]), targets, torch.tensor([2, 5]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(log_probs.grad).all()
+    assert not log_probs.grad[1].any()
+
+
+def test_loss_is_per_token_and_ignores_padding() -> None:
+    log_probs = torch.randn(1, 6, 29).log_softmax(-1)
+    one = ctc_loss(log_probs, torch.tensor([5]), torch.tensor([[4, 5]]), torch.tensor([2]))
+    padded = ctc_loss(log_probs, torch.tensor([5]), torch.tensor([[4, 5, 9]]), torch.tensor([2]))
+    expected = torch.nn.functional.ctc_loss(
+        log_probs[0, :5], torch.tensor([4, 5]), torch.tensor(5), torch.tensor(2), reduction="sum"
+    )
+    torch.testing.assert_close(one, expected / 2)
+    torch.testing.assert_close(padded, one)
+
+
+def test_a_step_with_a_broken_gradient_is_skipped(manifest: Path, monkeypatch) -> None:
+    whole = SpeechModule.forward_batch
+
+    def broken(self: SpeechModule, batch: Batch, *, masked: bool):
+        log_probs, frames = whole(self, batch, masked=masked)
+        return (log_probs * float("nan") if self.global_step == 2 and masked else log_probs), frames
+
+    monkeypatch.setattr(SpeechModule, "forward_batch", broken)
+    config = configuration(manifest)
+    module = train(
+        replace(config, optim=replace(config.optim, steps=4)),
+        manifest.parent / "run",
+        accelerator="cpu",
+        quiet=True,
+    )
+    assert module.skipped_steps == 1
+    assert all(torch.isfinite(p).all() for p in module.parameters())
+
+
+@pytest.mark.timeout(240)
+def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) -> None:
+    """A run that is killed in the middle of an epoch ends with the weights of one that was not."""
+    config = configuration(manifest)
+    whole = train(config, tmp_path / "whole", accelerator="cpu", quiet=True)
+
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config.to_dict()))
+    script = (
+        "import time; from pathlib import Path; import pytorch_lightning as pl, torch\n"
+        "from ossicle.model.train import train; from ossicle.model.training import SpeechModule\n"
+        "from ossicle.model.training_config import TrainingConfig\n"
+        "torch.set_num_threads(1); step = SpeechModule.training_step\n"
+        "def slow(self, *a):\n"
+        "    if self.global_step == 8: print('step 8', flush=True); time.sleep(60)\n"
+        "    return step(self, *a)\n"
+        "SpeechModule.training_step = slow\n"
+        f"train(TrainingConfig.load(Path({str(path)!r})), Path({str(tmp_path / 'cut')!r}),"
+        " accelerator='cpu', quiet=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "step 8":
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "cut" / "resume.ckpt").exists()
+
+    resumed = train(config, tmp_path / "cut", resume=True, accelerator="cpu", quiet=True)
+    assert resumed.global_step == whole.global_step == 14
+    for (name, a), b in zip(
+        whole.network.state_dict().items(), resumed.network.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-4, msg=name)
+
+    continued, uncut = read_curves(tmp_path / "cut"), read_curves(tmp_path / "whole")
+    assert uncut["train/loss"]
+    assert continued["train/loss"][-1][1] == pytest.approx(uncut["train/loss"][-1][1], rel=1e-3)
+
+    facts = json.loads((tmp_path / "cut" / "run.json").read_text())
+    assert facts["steps"] == 14
+    assert facts["census"]["kept"] == 16
+    assert facts["manifests"]["train.jsonl"]
+
+
+def test_runs_are_not_overwritten(manifest: Path, tmp_path: Path) -> None:
+    config = configuration(manifest)
+    run = tmp_path / "run"
+    with pytest.raises(RunExistsError, match="nothing to resume"):
+        train(config, run, resume=True)
+    run.mkdir()
+    (run / "resume.ckpt").touch()
+    with pytest.raises(RunExistsError, match="add --resume"):
+        train(config, run)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optim: {steps: 5}", "data"),
+        ("data: {train: []}\noptim: {steps: 5, speed: 3}", "speed"),
+        ("data: {train: []}\noptim: {steps: many}", "steps"),
+        ("data: {train: []}\noptim: {steps: 5}\nprecision: 16-mixed", "use bf16-mixed or 32-true"),
+        ("just words", "no keys"),
+        ("a: [", "cannot read"),
+    ],
+)
+def test_bad_configurations_name_the_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig.load(path)
+
+
+def test_configurations_in_the_repository_load() -> None:
+    configs = Path(__file__).parents[2] / "model" / "configs"
+    names = [path.name for path in sorted(configs.glob("*.yaml"))]
+    assert "tiny.yaml" in names
+    for name in names:
+        config = TrainingConfig.load(configs / name)
+        assert TrainingConfig.__name__ in repr(config)
+
+
+@pytest.mark.timeout(300)
+def test_loss_falls_on_half_an_hour_of_speech(tmp_path: Path) -> None:
+    """The tiny configuration of the README, shortened."""
+    repository = Path(__file__).parents[2]
+    config = TrainingConfig.load(repository / "model" / "configs" / "tiny.yaml")
+    manifest = repository.parent / "shared" / "speech" / "train.jsonl"
+    if not manifest.exists():
+        pytest.skip("needs the development speech in ../shared/speech")
+    data = replace(
+        config.data,
+        train=(replace(config.data.train[0], manifest=_part(manifest, tmp_path, 40)),),
+        validation=(_part(manifest, tmp_path, 400),),
+        cache=tmp_path / "cache",
+    )
+    train(
+        replace(config, data=data, optim=replace(config.optim, steps=120), precision="32-true"),
+        tmp_path / "run",
+        accelerator="cpu",
+        quiet=True,
+    )
+    curve = [loss for _, loss in read_curves(tmp_path / "run")["part-400/loss"]]
+    assert len(curve) >= 3
+    assert curve == sorted(curve, reverse=True)
+    assert curve[-1] < curve[0] - 0.05
+
+
+def _part(manifest: Path, folder: Path, every: int) -> Path:
+    """Some lines of the manifest: decoding all of it would take longer than the test."""
+    path = folder / f"part-{every}.jsonl"
+    write_manifest(path, read_manifest(manifest)[::every])
+    return path
