@@ -231,5 +231,5 @@ class SpecAugment:
             for _ in range(self.frequency_masks):
                 width = int(rng.integers(self.frequency_width + 1))
                 start = int(rng.integers(bins - width + 1))
-                row[:, start : start + width] = 0
+                row[:length, start : start + width] = 0
         return keep
