@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
-from google.protobuf.any_pb2 import Any
+from google.protobuf import any_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
-
 from ossicle.data.audio import AudioError, AudioTooLongError
 
 from .engine import EngineStopped, NoFreeSlot
 
+# The status travels in HTTP headers, which are limited; requests may quote much more.
+LONGEST_MESSAGE = 1000
 # A stream lasts minutes; asking more often than this finds no other answer.
 RETRY_SECONDS = 2
 
@@ -31,22 +32,22 @@ class ServiceError(Exception):
     def __init__(self, code: grpc.StatusCode, message: str, retry_seconds: int = 0) -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = message[:LONGEST_MESSAGE]
         self.retry_seconds = retry_seconds
 
-    async def abort(self, context: grpc.aio.ServicerContext) -> NoReturn:
-        """End the call.
+    async def abort(self, context: grpc.aio.ServicerContext[Any, Any], request_id: str) -> NoReturn:
+        """End the call; ``request_id`` goes with the status as ``x-request-id``.
 
         Raises:
             grpc.aio.AbortError: always; it is how gRPC ends a handler.
         """
         status = Status(code=self.code.value[0], message=self.message)
         if self.retry_seconds:
-            detail = Any()
+            detail = any_pb2.Any()
             detail.Pack(RetryInfo(retry_delay=Duration(seconds=self.retry_seconds)))
             status.details.append(detail)
-        rich = rpc_status.to_status(status)
-        await context.abort(self.code, self.message, rich.trailing_metadata)
+        details = rpc_status.to_status(status).trailing_metadata
+        await context.abort(self.code, self.message, (*details, ("x-request-id", request_id)))
         raise AssertionError("abort has returned")
 
 

@@ -1,0 +1,113 @@
+"""A stream of the engine, seen from asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine import Engine
+from .session import Event, Partial, SessionConfig
+
+# A client that sends but does not read is not listened to once it has so many messages unread.
+MAX_UNREAD_EVENTS = 256
+
+
+class AioStream:
+    """A stream of the engine whose results wait for this event loop.
+
+    Memory is bounded on both sides: a writer waits while too much audio waits for the engine or too
+    many events wait for the reader, and an unread partial is replaced by the next.
+
+    Args:
+        engine: where to take a slot.
+        config: how to answer.
+
+    Raises:
+        NoFreeSlot: all slots are taken.
+        EngineStopped: the engine has failed or was stopped.
+    """
+
+    def __init__(self, engine: Engine, config: SessionConfig) -> None:
+        loop = asyncio.get_running_loop()
+
+        def call(function: Callable[..., None], *arguments: object) -> None:
+            loop.call_soon_threadsafe(function, *arguments)
+
+        self._events: deque[Event] = deque()
+        self._error: Exception | None = None
+        self._ended = False
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self.samples = 0  # written so far
+        self._stream = engine.open(
+            config,
+            lambda events: call(self._take_events, events),
+            lambda error: call(self._take_end, error),
+            lambda: call(self._room.set),
+        )
+
+    async def write(self, samples: NDArray[np.float32]) -> None:
+        """Queue samples, (N,), after waiting for room."""
+        await self._wait_for_room()
+        self.samples += len(samples)
+        self._stream.write(samples)
+
+    async def finalize(self) -> None:
+        """Ask for a final of what was written so far, after waiting for room."""
+        await self._wait_for_room()
+        self._stream.finalize()
+
+    def close(self) -> None:
+        """Write no more; the last final follows."""
+        self._stream.close()
+
+    def cancel(self) -> None:
+        """Give up the stream; its slot is free soon and its events end."""
+        self._stream.cancel()
+        self._take_end(None)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens, until the stream ends.
+
+        Raises:
+            Exception: the error that ended the stream, after the events before it.
+        """
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                self._room.set()
+                yield event
+            if self._ended:
+                break
+            self._news.clear()
+            await self._news.wait()
+        if self._error:
+            raise self._error
+
+    async def _wait_for_room(self) -> None:
+        while True:
+            self._room.clear()
+            if self._ended:
+                return
+            if len(self._events) < MAX_UNREAD_EVENTS and self._stream.has_room():
+                return
+            await self._room.wait()
+
+    def _take_events(self, events: list[Event]) -> None:
+        for event in events:
+            unread = self._events[-1] if self._events else None
+            if isinstance(event, Partial) and isinstance(unread, Partial):
+                self._events.pop()
+            self._events.append(event)
+        self._news.set()
+
+    def _take_end(self, error: Exception | None) -> None:
+        if not self._ended:
+            self._ended = True
+            self._error = error
+        self._news.set()
+        self._room.set()

@@ -1,0 +1,254 @@
+"""Between the contract's messages and our own values; every field is honoured or refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+from ossicle.data.audio import Encoding
+from ossicle.model.decoding import Word
+from ossicle.speech.v1 import speech_pb2 as pb
+
+from .endpoint import EndpointConfig
+from .errors import ServiceError, invalid, unimplemented
+from .limits import Limits
+from .session import EndOfUtterance, Event, Final, Partial, SessionConfig, SpeechBegin, SpeechEnd
+
+if TYPE_CHECKING:
+    from ossicle.model.runtime import ModelInfo
+
+_PREFIX = "AUDIO_ENCODING_"
+_ENCODINGS = {
+    value: Encoding.AUTO if name == _PREFIX + "UNSPECIFIED" else Encoding[name[len(_PREFIX) :]]
+    for name, value in pb.AudioEncoding.items()
+}
+_EVENT_TYPES = {
+    SpeechBegin: pb.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN,
+    SpeechEnd: pb.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_END,
+    EndOfUtterance: pb.SPEECH_EVENT_TYPE_END_OF_UTTERANCE,
+}
+
+
+@dataclass(frozen=True)
+class AudioSettings:
+    """How the audio of a call is to be read.
+
+    Attributes:
+        encoding: its format.
+        sample_rate: Hz, 0 if the header says it.
+        channels: 0 if the header says it.
+    """
+
+    encoding: Encoding
+    sample_rate: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """What a call wants to be told besides text.
+
+    Attributes:
+        word_times: words with times.
+        word_confidences: words with confidences.
+        voice_activity: events when speech begins and ends.
+    """
+
+    word_times: bool
+    word_confidences: bool
+    voice_activity: bool = False
+
+
+def check_config(config: pb.RecognitionConfig, info: ModelInfo) -> None:
+    """Refuse what the served model cannot do.
+
+    Raises:
+        ServiceError: NOT_FOUND, INVALID_ARGUMENT or UNIMPLEMENTED, naming the field.
+    """
+    _refuse_unknown_fields(config)
+    if config.model not in ("", info.name):
+        raise ServiceError(
+            grpc.StatusCode.NOT_FOUND, f"there is no model {config.model!r}; there is: {info.name}"
+        )
+    language = config.language_code.lower()
+    spoken = info.language.lower()
+    if language not in ("", spoken, spoken.split("-")[0]):
+        raise invalid(
+            f"language_code is {config.language_code!r}; the model {info.name} speaks only "
+            f"{info.language}"
+        )
+    if config.max_alternatives < 0:
+        raise invalid(f"max_alternatives is {config.max_alternatives}; give 0 or 1")
+    if config.max_alternatives > 1:
+        raise unimplemented(
+            f"max_alternatives is {config.max_alternatives}; this server returns one: give 0 or 1"
+        )
+    if config.speech_contexts:
+        raise unimplemented("this server knows no speech_contexts; leave them out")
+    decoder = config.decoder
+    if decoder.type == pb.DECODER_TYPE_BEAM:
+        raise unimplemented("this server has no DECODER_TYPE_BEAM; use DECODER_TYPE_GREEDY")
+    if decoder.type not in pb.DecoderType.values():
+        raise invalid(f"decoder.type is {decoder.type}, which names no decoder")
+    if decoder.beam_width:
+        raise invalid(
+            f"decoder.beam_width is {decoder.beam_width}; leave it 0 for a decoder without beam"
+        )
+
+
+def audio_settings(config: pb.RecognitionConfig) -> AudioSettings:
+    """How the audio is to be read.
+
+    Raises:
+        ServiceError: INVALID_ARGUMENT for an encoding, a rate or a channel count that is none.
+    """
+    if config.encoding not in _ENCODINGS:
+        raise invalid(
+            f"encoding is {config.encoding}, which names none; choose one of "
+            + ", ".join(pb.AudioEncoding.keys())
+        )
+    encoding = _ENCODINGS[config.encoding]
+    for name in ("sample_rate_hertz", "audio_channel_count"):
+        if getattr(config, name) < 0:
+            raise invalid(f"{name} is {getattr(config, name)}; it cannot be negative")
+    channels = config.audio_channel_count or (1 if encoding.headerless else 0)
+    return AudioSettings(encoding, config.sample_rate_hertz, channels)
+
+
+def answer_settings(config: pb.RecognitionConfig, voice_activity: bool = False) -> AnswerSettings:
+    """What is to be told besides text."""
+    return AnswerSettings(
+        config.enable_word_time_offsets, config.enable_word_confidence, voice_activity
+    )
+
+
+def session_config(config: pb.StreamingRecognitionConfig) -> SessionConfig:
+    """How a stream is to be answered.
+
+    Raises:
+        ServiceError: INVALID_ARGUMENT for a duration out of its range.
+    """
+    _refuse_unknown_fields(config)
+    durations = {
+        field.name: value.ToTimedelta().total_seconds()
+        for field, value in config.endpointing_config.ListFields()
+    }
+    try:
+        endpointing = EndpointConfig(**durations)
+    except ValueError as error:
+        raise invalid(f"endpointing_config: {error}") from error
+    return SessionConfig(config.interim_results, config.single_utterance, endpointing)
+
+
+def streaming_response(
+    event: Event, settings: AnswerSettings, request_id: str
+) -> pb.StreamingRecognizeResponse | None:
+    """The message about an event, or None if it was not asked for."""
+    response = pb.StreamingRecognizeResponse(
+        audio_processed=duration(event.processed), request_id=request_id
+    )
+    if isinstance(event, Partial | Final):
+        final = isinstance(event, Final)
+        response.results.add(
+            alternatives=[_alternative(event, settings)],
+            is_final=final,
+            stability=0.0 if isinstance(event, Final) else event.stability,
+            result_end_offset=duration(event.offset),
+        )
+        return response
+    if not (settings.voice_activity or isinstance(event, EndOfUtterance)):
+        return None
+    response.speech_event_type = _EVENT_TYPES[type(event)]
+    response.speech_event_offset.CopyFrom(duration(event.offset))
+    return response
+
+
+def recording_response(
+    finals: Iterable[Final], settings: AnswerSettings, seconds: float, request_id: str
+) -> pb.RecognizeResponse:
+    """The message about a whole recording."""
+    return pb.RecognizeResponse(
+        results=[
+            pb.SpeechRecognitionResult(
+                alternatives=[_alternative(final, settings)],
+                result_end_offset=duration(final.offset),
+            )
+            for final in finals
+        ],
+        audio_processed=duration(seconds),
+        request_id=request_id,
+    )
+
+
+def model_list(info: ModelInfo, limits: Limits, request_id: str) -> pb.ListModelsResponse:
+    """What the server can do."""
+    return pb.ListModelsResponse(
+        models=[
+            pb.Model(
+                name=info.name,
+                description=info.description,
+                language_codes=[info.language],
+                sample_rate_hertz=info.sample_rate,
+                lookahead=duration(info.lookahead_frames * info.frame_seconds),
+                frame_duration=duration(info.frame_seconds),
+                encodings=[name for name, value in pb.AudioEncoding.items() if value],
+            )
+        ],
+        limits=pb.ServiceLimits(
+            max_streams=limits.max_streams,
+            max_message_bytes=limits.max_message_bytes,
+            max_unary_audio=duration(limits.max_unary_seconds),
+            idle_timeout=duration(limits.idle_timeout_seconds),
+            max_session_audio=(
+                duration(limits.max_session_seconds) if limits.max_session_seconds else None
+            ),
+        ),
+        request_id=request_id,
+    )
+
+
+def duration(seconds: float) -> Duration:
+    """Seconds as the contract's duration, to the microsecond."""
+    whole, part = divmod(round(seconds * 1_000_000), 1_000_000)
+    return Duration(seconds=whole, nanos=part * 1000)
+
+
+def _alternative(
+    event: Partial | Final, settings: AnswerSettings
+) -> pb.SpeechRecognitionAlternative:
+    wanted = settings.word_times or settings.word_confidences
+    return pb.SpeechRecognitionAlternative(
+        transcript=event.text,
+        confidence=event.confidence if isinstance(event, Final) else 0.0,
+        words=[_word(word, settings) for word in event.words] if wanted else [],
+    )
+
+
+def _word(word: Word, settings: AnswerSettings) -> pb.WordInfo:
+    info = pb.WordInfo(word=word.text)
+    if settings.word_times:
+        info.start_offset.CopyFrom(duration(word.start))
+        info.end_offset.CopyFrom(duration(word.end))
+    if settings.word_confidences:
+        info.confidence = word.confidence
+    return info
+
+
+def _refuse_unknown_fields(message: Message) -> None:
+    """A newer client may ask for what we have never heard of; it must not believe it was heard."""
+    unknown = UnknownFieldSet(message)
+    if len(unknown):
+        raise unimplemented(
+            f"this server does not know field {unknown[0].field_number} of "
+            f"{message.DESCRIPTOR.name}; it is older than the client: leave the field out"
+        )
+    for field, value in message.ListFields():
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in value if field.is_repeated else (value,):
+                _refuse_unknown_fields(part)

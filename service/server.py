@@ -1,0 +1,159 @@
+"""The gRPC server: methods, health and reflection on one port, and a clean shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from ossicle.model.runtime import AcousticModel
+from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
+
+from .engine import Engine
+from .limits import Limits
+from .servicer import SpeechServicer
+
+log = logging.getLogger(__name__)
+
+SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 50051
+# The step that is under way when the engine is told to stop takes a small part of this.
+ENGINE_STOP_SECONDS = 5.0
+
+
+class SpeechServer:
+    """A server of one model.
+
+    The connection is neither encrypted nor authenticated, so by default only this machine can
+    reach it.
+
+    Args:
+        model: the model to serve.
+        limits: what clients may do.
+        host: address to listen on; "0.0.0.0" or "[::]" for all networks.
+        port: 0 for any that is free.
+    """
+
+    def __init__(
+        self,
+        model: AcousticModel,
+        limits: Limits | None = None,
+        host: str = DEFAULT_HOST,
+        port: int = DEFAULT_PORT,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.host = host
+        self.port = port
+        self.engine = Engine(
+            model,
+            slots=self.limits.max_streams,
+            queue_seconds=self.limits.queue_seconds,
+            on_failure=self._engine_failed,
+        )
+
+    @property
+    def address(self) -> str:
+        """Where clients connect: HOST:PORT."""
+        return f"{self.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen, and serve once the model is warm; health is NOT_SERVING until then.
+
+        Raises:
+            OSError: the address cannot be listened on.
+            EngineStopped: the model does not run.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._servicer = SpeechServicer(self.engine, self.limits)
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=_options(self.limits))
+        speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        try:
+            self.port = self._server.add_insecure_port(self.address)
+        except RuntimeError as error:
+            raise OSError(
+                f"cannot listen on {self.address}; is another server there? choose another port"
+            ) from error
+        await self._server.start()
+        self.engine.start()
+        try:
+            await asyncio.to_thread(self.engine.wait_ready)
+        except BaseException:
+            await self.stop()
+            raise
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self) -> None:
+        """Admit nobody, send the last final of every stream, then stop.
+
+        Takes at most the grace of the limits and the time of one step.
+        """
+        await self._health.enter_graceful_shutdown()
+        self._servicer.drain()
+        await self._server.stop(self.limits.grace_seconds)
+        await asyncio.to_thread(self.engine.stop, ENGINE_STOP_SECONDS)
+        self._servicer.close()
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", SERVICE):
+            await self._health.set(name, status)
+
+    def _engine_failed(self, error: Exception) -> None:
+        """Called by the engine's thread."""
+        status = health_pb2.HealthCheckResponse.NOT_SERVING
+        asyncio.run_coroutine_threadsafe(self._set_health(status), self._loop)
+
+
+def run_server(server: SpeechServer, on_ready: Callable[[SpeechServer], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then shut down cleanly.
+
+    Args:
+        server: a server that was not started yet.
+        on_ready: called once clients are served.
+
+    Raises:
+        OSError, EngineStopped: as :meth:`SpeechServer.start`.
+    """
+    asyncio.run(_serve(server, on_ready))
+
+
+async def _serve(server: SpeechServer, on_ready: Callable[[SpeechServer], None]) -> None:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    previous = {
+        # Not loop.add_signal_handler, which Windows does not have.
+        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(told.set))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        await server.start()
+        on_ready(server)
+        await told.wait()
+        log.info("shutting down")
+        await server.stop()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        # Twice the limit, so that what is a little too large is refused by us, with the remedy.
+        ("grpc.max_receive_message_length", min(2 * limits.max_message_bytes, (1 << 31) - 1)),
+        # A second server on the port is an error, not a silent share of the calls.
+        ("grpc.so_reuseport", 0),
+        # Clients that vanish without a word are found out and free their slots.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]

@@ -1,0 +1,165 @@
+"""One call of StreamingRecognize: a reader of requests and a writer of responses."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Any
+
+import grpc
+from ossicle.speech.v1 import speech_pb2 as pb
+
+from . import convert
+from .aio_stream import AioStream
+from .engine import Engine
+from .errors import ServiceError, as_service_error, draining, invalid
+from .intake import AudioIntake
+from .limits import Limits
+
+
+class StreamingCall:
+    """One call.
+
+    Args:
+        engine: what recognises.
+        limits: what the client may do.
+        pool: threads for decoding.
+        drain: done once the server shuts down.
+        request_id: the call's name.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        limits: Limits,
+        pool: Executor,
+        drain: asyncio.Future[None],
+        request_id: str,
+    ) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._pool = pool
+        self._drain = drain
+        self._request_id = request_id
+        self._error: ServiceError | None = None
+
+    async def run(
+        self,
+        requests: AsyncIterator[pb.StreamingRecognizeRequest],
+        write: Callable[[pb.StreamingRecognizeResponse], Awaitable[None]],
+    ) -> None:
+        """Answer until the stream is over.
+
+        An error of the client, the limits or the shutdown ends the reading; what was heard so far
+        is answered by its last final before the error is raised.
+
+        Raises:
+            ServiceError: the status to end with, if it is not OK.
+            AudioError, EngineError: likewise.
+        """
+        first = await self._receive(requests)
+        if first is None or first.WhichOneof("streaming_request") != "streaming_config":
+            raise invalid("the first message must be streaming_config; send it before any audio")
+        config = first.streaming_config
+        convert.check_config(config.config, self._engine.info)
+        session = convert.session_config(config)
+        answer = convert.answer_settings(config.config, config.enable_voice_activity_events)
+        intake = AudioIntake(
+            convert.audio_settings(config.config),
+            self._limits.max_session_seconds or math.inf,
+            self._pool,
+        )
+        stream = AioStream(self._engine, session)
+        reader = asyncio.create_task(self._read(requests, intake, stream))
+        try:
+            async for event in stream.events():
+                response = convert.streaming_response(event, answer, self._request_id)
+                if response is not None:
+                    await write(response)
+        finally:
+            stream.cancel()
+            reader.cancel()
+            intake.close()
+        if self._error:
+            raise self._error
+
+    async def _read(
+        self,
+        requests: AsyncIterator[pb.StreamingRecognizeRequest],
+        intake: AudioIntake,
+        stream: AioStream,
+    ) -> None:
+        """Pass requests on until the client is done or something is wrong."""
+        try:
+            while (request := await self._receive(requests)) is not None:
+                await self._handle(request, intake, stream)
+            await intake.finish(stream)
+        except Exception as error:
+            self._error = as_service_error(error)
+        if self._error and not stream.samples:
+            stream.cancel()
+        else:
+            stream.close()
+
+    async def _handle(
+        self, request: pb.StreamingRecognizeRequest, intake: AudioIntake, stream: AioStream
+    ) -> None:
+        kind = request.WhichOneof("streaming_request")
+        if kind == "audio_content":
+            check_message_size(request.audio_content, self._limits)
+            await intake.feed(request.audio_content, stream)
+        elif kind == "finalize":
+            await stream.finalize()
+        elif kind == "streaming_config":
+            raise invalid(
+                "streaming_config came a second time; it is the first message only: open "
+                "another stream for another configuration"
+            )
+        else:
+            raise invalid(
+                "a message is empty; send audio_content or finalize, and half-close at the end"
+            )
+
+    async def _receive(
+        self, requests: AsyncIterator[pb.StreamingRecognizeRequest]
+    ) -> pb.StreamingRecognizeRequest | None:
+        """The next request, or None if the client has half-closed.
+
+        Raises:
+            ServiceError: DEADLINE_EXCEEDED or UNAVAILABLE.
+        """
+        message = asyncio.ensure_future(anext(requests, None))
+        either: set[asyncio.Future[Any]] = {message, self._drain}
+        try:
+            await asyncio.wait(
+                either,
+                timeout=self._limits.idle_timeout_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            message.cancel()
+        if message.done():
+            return message.result()
+        if self._drain.done():
+            raise draining()
+        raise ServiceError(
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            f"nothing was sent for {self._limits.idle_timeout_seconds:g} s; send audio, silence "
+            "too, or half-close",
+        )
+
+
+def check_message_size(audio: bytes, limits: Limits) -> None:
+    """Refuse audio that is too much for one message.
+
+    Raises:
+        ServiceError: OUT_OF_RANGE.
+    """
+    if len(audio) > limits.max_message_bytes:
+        raise ServiceError(
+            grpc.StatusCode.OUT_OF_RANGE,
+            f"audio_content has {len(audio)} bytes, more than the {limits.max_message_bytes} "
+            "that one message may have; send it in several messages of StreamingRecognize",
+        )
