@@ -1,0 +1,140 @@
+"""The model under test, a server on the loopback interface, and a recogniser of tapes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ossicle.data.audio import read_audio
+from ossicle.data.sample import sample_path
+from ossicle.model.runtime import AcousticModel, ModelInfo, State, find_model
+from ossicle.service.limits import Limits
+from ossicle.service.server import SpeechServer
+from ossicle.speech.v1 import speech_pb2_grpc
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+TOKENS = ("", " ", *LETTERS)
+DITTO = len(TOKENS)
+FRAME = 640
+LOOKAHEAD = 3
+
+
+class TapeModel:
+    """A recogniser that reads tokens off the samples: what it hears is known exactly.
+
+    Each frame holds a token's number in hundredths. Like a network it looks ahead (a delay line),
+    remembers (a ditto mark, written `"`, repeats the letter before it, so that a state which leaks
+    from one stream to another shows), and has state tensors with the batch on different axes.
+    """
+
+    info = ModelInfo("tape", "reads tapes", "en-US", "", TOKENS, LOOKAHEAD)
+    state_axes: ClassVar = {"delay": 1, "letter": 0}
+
+    def initial_state(self, batch: int) -> State:
+        return {
+            "delay": np.zeros((LOOKAHEAD, batch), np.float32),
+            "letter": np.zeros((batch, 1), np.float32),
+        }
+
+    def step(self, samples: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        batch = len(samples)
+        heard = np.rint(samples.reshape(batch, -1, FRAME).max(axis=2) * 100)
+        letter = state["letter"].copy()
+        for frame in heard.T:
+            ditto = frame == DITTO
+            frame[ditto] = letter[ditto, 0]
+            said = frame > 1
+            letter[said, 0] = frame[said]
+        line = np.concatenate([state["delay"].T, heard], axis=1)
+        numbers = line[:, : heard.shape[1]].astype(int)
+        log_probs = np.full((*numbers.shape, len(TOKENS)), np.log(0.001), np.float32)
+        np.put_along_axis(log_probs, numbers[:, :, None], np.float32(np.log(0.973)), axis=2)
+        return log_probs, {"delay": line[:, -LOOKAHEAD:].T.astype(np.float32), "letter": letter}
+
+
+def tape(text: str) -> NDArray[np.float32]:
+    """Samples that say `text`: each character is its frame and a blank one, `_` is one blank."""
+    frames = []
+    for character in text:
+        if character == "_":
+            frames.append(0)
+        else:
+            frames += [DITTO if character == '"' else TOKENS.index(character), 0]
+    return np.repeat(np.array(frames, np.float32) / 100, FRAME).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Tapes:
+    """What tests of tapes need."""
+
+    model: TapeModel
+    record: Callable[[str], NDArray[np.float32]]
+    frame: int = FRAME
+    frame_seconds: float = FRAME / 16_000
+
+
+@pytest.fixture(scope="session")
+def tapes() -> Tapes:
+    return Tapes(TapeModel(), tape)
+
+
+@pytest.fixture(scope="session")
+def model() -> AcousticModel:
+    """The bundled model, or the folder that OSSICLE_MODEL names."""
+    return AcousticModel.load(find_model(os.environ.get("OSSICLE_MODEL")))
+
+
+@pytest.fixture(scope="session")
+def speech() -> bytes:
+    """The bundled recording as LINEAR16 at 16 kHz."""
+    return (read_audio(sample_path()) * 32767).astype("<i2").tobytes()
+
+
+@contextmanager
+def serve_in_thread(model: AcousticModel, limits: Limits | None = None) -> Iterator[SpeechServer]:
+    """A server with an event loop in a thread of its own."""
+    server = SpeechServer(model, limits, port=0)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def call(coroutine: object) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout=30)  # type: ignore[arg-type]
+
+    try:
+        call(server.start())
+        yield server
+        call(server.stop())
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=10)
+        loop.close()
+
+
+Serve = Callable[..., AbstractContextManager[SpeechServer]]
+
+
+@pytest.fixture(scope="session")
+def serve() -> Serve:
+    return serve_in_thread
+
+
+@pytest.fixture(scope="session")
+def server(model: AcousticModel) -> Iterator[SpeechServer]:
+    with serve_in_thread(model, Limits(max_streams=8, max_unary_seconds=20)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stub(server: SpeechServer) -> Iterator[speech_pb2_grpc.SpeechServiceStub]:
+    with grpc.insecure_channel(server.address) as channel:
+        yield speech_pb2_grpc.SpeechServiceStub(channel)

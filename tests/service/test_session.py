@@ -1,0 +1,235 @@
+"""One stream's life, on tapes whose words and times are known exactly."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ossicle.service.endpoint import EndpointConfig
+from ossicle.service.session import (
+    EndOfUtterance,
+    Event,
+    Final,
+    Partial,
+    Session,
+    SessionConfig,
+    SpeechBegin,
+    SpeechEnd,
+)
+
+SECOND = "_" * 25
+PAUSE = "_" * 40
+FINALIZE = object()
+
+
+class Runner:
+    """A session and the tape model, stepped as the engine does."""
+
+    def __init__(self, tapes: Any, config: SessionConfig | None = None, block: int = 4) -> None:
+        self.session = Session(tapes.model.info, config or SessionConfig())
+        self.events: list[Event] = []
+        self._model = tapes.model
+        self._block = block
+        self._state = tapes.model.initial_state(1)
+
+    def run(self) -> None:
+        while True:
+            self.events += self.session.settle()
+            block = self.session.take(self._block)
+            if block is None:
+                return
+            if self.session.take_reset():
+                self._state = self._model.initial_state(1)
+            log_probs, self._state = self._model.step(block[None], self._state)
+            self.events += self.session.put(log_probs[0])
+
+    def feed(self, items: Iterable[Any]) -> list[Event]:
+        for item in items:
+            if item is FINALIZE:
+                self.session.finalize()
+            else:
+                self.session.accept(item)
+            self.run()
+        self.session.close()
+        self.run()
+        return self.events
+
+
+def finals(events: Iterable[Event]) -> list[Final]:
+    return [event for event in events if isinstance(event, Final)]
+
+
+def texts(events: Iterable[Event]) -> list[str]:
+    return [final.text for final in finals(events)]
+
+
+def test_partials_grow_and_one_final_follows(tapes: Any) -> None:
+    events = Runner(tapes).feed([tapes.record("hello world")])
+    partials = [event for event in events if isinstance(event, Partial)]
+    assert texts(events) == ["hello world"]
+    assert isinstance(events[-1], Final)
+    assert len(partials) > 3
+    assert all("hello world".startswith(partial.text) for partial in partials)
+    assert len({partial.text for partial in partials}) == len(partials), "only when it changed"
+    assert partials[0].stability == 0.0
+    assert partials[-1].stability == pytest.approx(6 / len(partials[-1].text))
+    assert events[-1].confidence == pytest.approx(0.973, abs=1e-3)
+
+
+def test_words_have_times_of_the_stream(tapes: Any) -> None:
+    runner = Runner(tapes)
+    events = runner.feed([tapes.record(SECOND + "one" + PAUSE), tapes.record("two")])
+    first, second = finals(events)
+    frame = tapes.frame_seconds
+    (one,) = first.words
+    (two,) = second.words
+    assert (one.start, one.end) == pytest.approx((1.0, 1.0 + 5 * frame))
+    assert two.start == pytest.approx(1.0 + 46 * frame)
+    assert first.offset == pytest.approx(1.0 + (5 + 30) * frame), "1.2 s after the word"
+    assert second.start == first.offset
+    assert second.offset == pytest.approx(runner.session.position / 16_000)
+
+
+def test_speech_begins_and_ends(tapes: Any) -> None:
+    events = Runner(tapes, SessionConfig(interim_results=False)).feed(
+        [tapes.record(SECOND + "one" + PAUSE)]
+    )
+    kinds = [type(event) for event in events]
+    assert kinds == [SpeechBegin, SpeechEnd, Final, Final]
+    assert events[0].offset == pytest.approx(1.0)
+    assert events[1].offset == pytest.approx(1.2)
+
+
+def test_speech_ends_with_its_utterance_at_the_latest(tapes: Any) -> None:
+    config = SessionConfig(interim_results=False, endpointing=EndpointConfig(5, 0.2, 20))
+    kinds = [type(event) for event in Runner(tapes, config).feed([tapes.record("one" + PAUSE)])]
+    assert kinds == [SpeechBegin, SpeechEnd, Final, Final]
+
+
+def test_a_final_after_a_pause_loses_and_repeats_nothing(tapes: Any) -> None:
+    said = PAUSE.join(["one", "two", "three", "four"])
+    assert texts(Runner(tapes).feed([tapes.record(said)])) == ["one", "two", "three", "four"]
+
+
+def test_finalize_answers_what_was_sent_and_stays_open(tapes: Any) -> None:
+    events = Runner(tapes).feed([tapes.record("one t"), FINALIZE, tapes.record("wo"), FINALIZE])
+    assert texts(events) == ["one t", "wo", ""]
+
+
+def test_finalize_between_frames_keeps_the_times(tapes: Any) -> None:
+    recorded = tapes.record("ab" + SECOND)
+    events = Runner(tapes).feed([recorded[:2000], FINALIZE, tapes.record("cd")])
+    first, second = finals(events)
+    assert first.offset == pytest.approx(2000 / 16_000)
+    assert second.words[0].start == pytest.approx(2000 / 16_000)
+
+
+def test_finalize_with_nothing_said_yields_an_empty_final_each_time(tapes: Any) -> None:
+    events = Runner(tapes).feed([FINALIZE, FINALIZE, tapes.record(SECOND), FINALIZE])
+    assert texts(events) == ["", "", "", ""]
+    assert all(final.confidence == 0 for final in finals(events))
+
+
+def test_closing_at_once_yields_one_empty_final(tapes: Any) -> None:
+    runner = Runner(tapes)
+    assert texts(runner.feed([])) == [""]
+    assert runner.session.finished
+
+
+def test_long_speech_is_cut_between_words_and_goes_on(tapes: Any) -> None:
+    config = SessionConfig(endpointing=EndpointConfig(5, 1.2, 4))
+    said = " ".join(["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta"] * 6)
+    events = Runner(tapes, config).feed([tapes.record(said)])
+    assert len(finals(events)) > 4
+    assert " ".join(texts(events)) == said
+    assert all(final.offset - final.start <= 4 for final in finals(events))
+    assert sum(isinstance(event, SpeechBegin) for event in events) == 1
+
+
+def test_speech_without_spaces_is_cut_at_the_limit(tapes: Any) -> None:
+    config = SessionConfig(endpointing=EndpointConfig(5, 1.2, 2))
+    said = "abcdefghijklmnopqrstuvwxyz" * 6
+    events = Runner(tapes, config).feed([tapes.record(said)])
+    assert "".join(texts(events)) == said
+    assert max(final.offset - final.start for final in finals(events)) == pytest.approx(2.0)
+
+
+def test_the_network_starts_afresh_after_a_pause_but_not_after_a_cut(tapes: Any) -> None:
+    """A ditto repeats a letter that the network remembers; a fresh network remembers none."""
+    events = Runner(tapes).feed([tapes.record("ab" + PAUSE + '"c')])
+    assert texts(events) == ["ab", "c"]
+    config = SessionConfig(endpointing=EndpointConfig(5, 1.2, 1))
+    assert "".join(texts(Runner(tapes, config).feed([tapes.record("abcdefghijklm" + '"')]))) == (
+        "abcdefghijklmm"
+    )
+
+
+def test_a_single_utterance_ends_the_session(tapes: Any) -> None:
+    runner = Runner(tapes, SessionConfig(interim_results=False, single_utterance=True))
+    events = runner.feed([tapes.record("one" + PAUSE + "two")])
+    assert [type(event) for event in events] == [SpeechBegin, SpeechEnd, EndOfUtterance, Final]
+    assert texts(events) == ["one"]
+    assert runner.session.finished
+
+
+def test_a_single_utterance_gives_up_when_nothing_is_said(tapes: Any) -> None:
+    runner = Runner(tapes, SessionConfig(single_utterance=True))
+    events = runner.feed([tapes.record(SECOND * 6)])
+    assert [type(event) for event in events] == [EndOfUtterance, Final]
+    assert texts(events) == [""]
+    assert events[-1].offset == pytest.approx(5.0)
+
+
+def test_silence_yields_nothing_and_is_forgotten(tapes: Any) -> None:
+    """Ten minutes leave no more behind than one."""
+    runner = Runner(tapes)
+    sizes = []
+    for _ in range(10):
+        runner.session.accept(tapes.record(SECOND * 60))
+        runner.run()
+        sizes.append(len(pickle.dumps(runner.session)))
+    assert runner.events == []
+    assert max(sizes) < min(sizes) + 200
+    assert texts(runner.feed([tapes.record("one")])) == ["one"]
+
+
+words = st.text("abc", min_size=1, max_size=3)
+pauses = st.sampled_from(["_", " ", "_" * 20, "_" * 29, "_" * 30, "_" * 31, PAUSE, SECOND * 6])
+speech = st.lists(st.tuples(words, pauses), max_size=6).map(
+    lambda parts: "".join(word + pause for word, pause in parts)
+)
+
+
+@given(
+    said=st.lists(speech, min_size=1, max_size=3),
+    cuts=st.lists(st.integers(0, 60_000), max_size=8),
+    block=st.integers(1, 9),
+    odd=st.integers(0, 639),
+)
+def test_finals_do_not_depend_on_chunks_or_blocks(
+    tapes: Any, said: list[str], cuts: list[int], block: int, odd: int
+) -> None:
+    """Whole parts in blocks of one frame, and any chunks in any blocks, end the same."""
+    config = SessionConfig(interim_results=False, endpointing=EndpointConfig(2, 1.2, 2))
+    parts = [np.append(tapes.record(part), np.zeros(odd, np.float32)) for part in said]
+    whole: list[Any] = []
+    chunked: list[Any] = []
+    for part in parts:
+        whole += [part, FINALIZE]
+        chunked += [*np.split(part, sorted(cut % (len(part) + 1) for cut in cuts)), FINALIZE]
+    expected = Runner(tapes, config, block=1).feed(whole)
+    assert Runner(tapes, config, block).feed(chunked) == expected
+
+
+def test_output_that_is_not_a_number_is_refused(tapes: Any) -> None:
+    session = Session(tapes.model.info, SessionConfig())
+    session.accept(tapes.record("abc"))
+    block = session.take(2)
+    assert block is not None
+    with pytest.raises(ValueError, match="not a number"):
+        session.put(np.full((2, 28), np.nan, np.float32))
