@@ -1,0 +1,71 @@
+"""The command line, ``ossicle``: every command and nothing else.
+
+Each command is a function in a module of its own, which imports what it needs only when it runs:
+``ossicle --help`` must not wait for a network to load.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from ossicle.data.cli import data_app
+from ossicle.model.cli import evaluate_command, export_command, train_command
+
+from .cli_mic import mic_command
+from .cli_serve import serve_command
+from .cli_server import health_command, models_command
+from .cli_stream import stream_command
+from .cli_transcribe import transcribe_command
+from .demo import demo_command
+
+app = typer.Typer(
+    name="ossicle",
+    help="Streaming speech to text: a CNN + LSTM + CTC network behind a gRPC server.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    # A traceback here is a fault of ours; the plain one is what a report of it needs.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("transcribe")(transcribe_command)
+app.command("serve")(serve_command)
+app.command("stream")(stream_command)
+app.command("mic")(mic_command)
+app.command("models")(models_command)
+app.command("health")(health_command)
+app.command("demo")(demo_command)
+app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
+app.command("export")(export_command)
+app.add_typer(data_app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ossicle {version('ossicle')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The command ``ossicle stream``: a recording to a server at the pace at which it was spoken."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .cli_output import LiveText, errors_in_one_line
+
+if TYPE_CHECKING:
+    from ossicle.data.audio import Samples
+
+    from .client import SpeechClient
+    from .client_types import Result
+
+DEFAULT_SERVER = "localhost:50051"
+CHUNK_SECONDS = 0.1
+SAMPLE_RATE = 16_000
+
+ServerOption = Annotated[
+    str, typer.Option(envvar="OSSICLE_SERVER", metavar="HOST:PORT", help="The server to ask.")
+]
+ModelNameOption = Annotated[
+    str, typer.Option("--model", "-m", help="Name of a model of the server; default: its first.")
+]
+
+
+def stream_command(
+    file: Annotated[str, typer.Argument(help="A recording in any common format.")],
+    server: ServerOption = DEFAULT_SERVER,
+    model: ModelNameOption = "",
+) -> None:
+    """Stream a recording to a server as if it were being spoken now.
+
+    On a terminal the words appear as they are recognised; otherwise each utterance is printed
+    when it is over.
+    """
+    from ossicle.data.audio import AudioError, stream_audio
+
+    from .client import OssicleError, SpeechClient
+
+    with errors_in_one_line(OssicleError, AudioError, OSError), SpeechClient(server) as client:
+        chunks = in_real_time(stream_audio(file, CHUNK_SECONDS))
+        show(stream_samples(client, chunks, model=model), LiveText(sys.stdout))
+
+
+def stream_samples(
+    client: SpeechClient, chunks: Iterable[bytes], *, model: str = ""
+) -> Iterator[Result]:
+    """Results for chunks of 16-bit mono samples at 16 kHz, partial ones included."""
+    return client.stream(
+        chunks,
+        encoding="linear16",
+        sample_rate=SAMPLE_RATE,
+        channels=1,
+        model=model,
+        interim_results=True,
+    )
+
+
+def in_real_time(blocks: Iterable[Samples]) -> Iterator[bytes]:
+    """Blocks of float samples as 16-bit ones, each when a microphone would have recorded it."""
+    began = time.monotonic()
+    samples = 0
+    for block in blocks:
+        samples += len(block)
+        time.sleep(max(0.0, began + samples / SAMPLE_RATE - time.monotonic()))
+        yield to_linear16(block)
+
+
+def to_linear16(samples: Samples) -> bytes:
+    """Float samples, (N,), -1 to 1, as signed 16-bit little-endian ones."""
+    import numpy as np
+
+    return np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
+
+
+def from_linear16(chunk: bytes) -> Samples:
+    """Signed 16-bit little-endian samples as float ones, (N,), -1 to 1."""
+    import numpy as np
+
+    return np.frombuffer(chunk, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def show(results: Iterable[Result], text: LiveText) -> list[Result]:
+    """Print results as they come.
+
+    Returns:
+        The final ones.
+    """
+    finals = []
+    try:
+        for result in results:
+            if result.is_final:
+                text.final(result.text)
+                finals.append(result)
+            else:
+                text.partial(result.text)
+    finally:
+        text.end()
+    return finals

@@ -1,0 +1,227 @@
+"""The command ``ossicle transcribe``: recordings to text, subtitles or tables."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from .cli_output import FAILURE, complain, errors_in_one_line, fail
+from .formats import Transcript, format_transcript, to_json
+
+if TYPE_CHECKING:
+    from .transcribe import FailedFile, Progress
+
+USAGE = 2
+_STANDARD_INPUT = "-"
+
+
+class Format(str, Enum):
+    """What a transcript can be written as."""
+
+    TXT = "txt"
+    JSON = "json"
+    SRT = "srt"
+    VTT = "vtt"
+    TSV = "tsv"
+
+
+def transcribe_command(
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Recordings in any common format; - reads standard input."),
+    ],
+    server: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OSSICLE_SERVER",
+            metavar="HOST:PORT",
+            help="Let this server do it; by default no server is needed.",
+        ),
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.TXT,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-dir",
+            "-o",
+            metavar="DIR",
+            help="Write a file for each recording here instead of printing.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Name of a model, or without --server a model folder; see ossicle models. "
+            "Default: what OSSICLE_MODEL says, or the bundled model; the server's own with "
+            "--server.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int,
+        typer.Option(
+            envvar="OSSICLE_THREADS", min=0, help="Threads of the network; 0: one for each core."
+        ),
+    ] = 0,
+) -> None:
+    """Transcribe recordings.
+
+    Files that cannot be transcribed are reported on standard error, the others go on, and the
+    exit code is then 1. Several recordings printed as txt have a line each, after their name; as
+    json, one object a line.
+    """
+    _check(files, format.value, output_dir)
+    write = (
+        _printer(format.value, len(files))
+        if output_dir is None
+        else _filer(format.value, output_dir)
+    )
+    recordings: list[str | BinaryIO] = [
+        sys.stdin.buffer if file == _STANDARD_INPUT else file for file in files
+    ]
+    failures = 0
+    with errors_in_one_line(*_expected_errors()), _progress_bar(files) as on_progress:
+        for outcome in _outcomes(recordings, server, model, threads, on_progress):
+            if isinstance(outcome, Transcript):
+                write(outcome)
+            else:
+                failures += 1
+                complain(f"{outcome.file}: {outcome.message}")
+    if failures:
+        raise typer.Exit(FAILURE)
+
+
+def _outcomes(
+    recordings: list[str | BinaryIO],
+    server: str | None,
+    model: str | None,
+    threads: int,
+    on_progress: Callable[[Progress], None],
+) -> Iterator[Transcript | FailedFile]:
+    if server:
+        from .client import SpeechClient
+        from .transcribe_remote import transcribe_remote
+
+        with SpeechClient(server) as client:
+            yield from transcribe_remote(
+                recordings, client, model=model or "", on_progress=on_progress
+            )
+        return
+    from ossicle.model.runtime import AcousticModel, find_model
+
+    from .transcribe import transcribe
+
+    network = AcousticModel.load(
+        find_model(model or os.environ.get("OSSICLE_MODEL")), threads=threads or os.cpu_count() or 1
+    )
+    yield from transcribe(recordings, network, on_progress=on_progress)
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    from ossicle.model.runtime import ModelError
+
+    from .client_errors import OssicleError
+    from .engine import EngineStopped
+
+    return ModelError, OssicleError, EngineStopped, OSError
+
+
+def _check(files: list[str], format_name: str, output_dir: Path | None) -> None:
+    """End the command if it cannot make sense, before any work is done."""
+    for file in files:
+        if Path(file).is_dir():
+            fail(f"{file} is a folder; name its recordings, for example: {file}/*.flac", USAGE)
+    if files.count(_STANDARD_INPUT) > 1:
+        fail("standard input (-) can be read only once", USAGE)
+    if output_dir is None:
+        if len(files) > 1 and format_name not in ("txt", "json"):
+            fail(
+                f"{len(files)} recordings as {format_name} make as many files; "
+                "name a folder for them with --output-dir",
+                USAGE,
+            )
+        return
+    if output_dir.exists() and not output_dir.is_dir():
+        fail(f"--output-dir {output_dir} is a file; name a folder", USAGE)
+    sources: dict[str, str] = {}
+    for file in files:
+        other = sources.setdefault(_stem(file), file)
+        if other is not file:
+            target = output_dir / f"{_stem(file)}.{format_name}"
+            fail(f"{other} and {file} would both be written to {target}; rename one", USAGE)
+
+
+def _stem(file: str) -> str:
+    return "stdin" if file == _STANDARD_INPUT else Path(file).stem
+
+
+def _printer(format_name: str, count: int) -> Callable[[Transcript], None]:
+    def write(transcript: Transcript) -> None:
+        if count == 1:
+            text = format_transcript(transcript, format_name)
+        elif format_name == "json":
+            text = to_json(transcript, indent=None)
+        else:
+            text = f"{transcript.file}: {transcript.text}\n"
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    return write
+
+
+def _filer(format_name: str, folder: Path) -> Callable[[Transcript], None]:
+    def write(transcript: Transcript) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{_stem(transcript.file)}.{format_name}"
+        target.write_text(format_transcript(transcript, format_name), encoding="utf-8")
+
+    return write
+
+
+@contextmanager
+def _progress_bar(files: list[str]) -> Iterator[Callable[[Progress], None]]:
+    """Where to report progress: a bar on standard error, nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    paths = [Path(file) for file in files if file != _STANDARD_INPUT]
+    sizes = [path.stat().st_size for path in paths if path.is_file()]
+    known = len(paths) == len(files)
+    bar = Bar(
+        BarColumn(),
+        TextColumn("{task.fields[finished]}/{task.fields[files]} files"),
+        TextColumn("{task.fields[audio]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # Texts that are printed on the same terminal must appear above the bar.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    task = bar.add_task(
+        "", total=sum(sizes) if known else None, files=len(files), finished=0, audio=""
+    )
+    seconds = 0.0
+    finished = 0
+
+    def report(progress: Progress) -> None:
+        nonlocal seconds, finished
+        seconds += progress.seconds
+        finished += progress.finished
+        speed = seconds / (bar.tasks[task].elapsed or 1.0)
+        audio = f"{seconds / 60:.1f} min of audio, {speed:.0f}x real time"
+        bar.update(task, advance=progress.bytes_read, finished=finished, audio=audio)
+
+    with bar:
+        yield report

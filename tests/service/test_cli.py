@@ -1,0 +1,209 @@
+"""The command line: transcription, errors, and that it starts quickly."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ossicle.data.sample import sample_path
+from ossicle.model.runtime import AcousticModel, find_model, list_models
+from ossicle.service.cli import app
+from ossicle.service.formats import Transcript, format_transcript
+from ossicle.service.transcribe import transcribe
+from typer.testing import CliRunner
+
+SAMPLE = str(sample_path())
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _no_server_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OSSICLE_SERVER", raising=False)
+
+
+@pytest.fixture(scope="module")
+def transcript() -> Transcript:
+    model = AcousticModel.load(find_model(os.environ.get("OSSICLE_MODEL")))
+    (outcome,) = transcribe([SAMPLE], model)
+    assert isinstance(outcome, Transcript)
+    return outcome
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    path = tmp_path / "notes.txt"
+    path.write_text("this is not audio, it is a text file about audio\n")
+    return path
+
+
+def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
+    heavy = ("torch", "torchaudio", "librosa", "onnxruntime", "grpc", "jiwer", "sounddevice")
+    code = "import sys, ossicle.service.cli as cli; print(*sys.modules.keys() & set(sys.argv[1:]))"
+    run = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True)
+    assert (run.stdout, run.returncode) == ("\n", 0), run.stderr
+
+
+def test_version_and_help() -> None:
+    version = runner.invoke(app, ["--version"])
+    assert version.exit_code == 0
+    assert version.stdout.startswith("ossicle 0.")
+    text = runner.invoke(app, ["--help"]).stdout
+    for command in ("transcribe", "serve", "stream", "mic", "models", "health", "demo", "data"):
+        assert command in text
+    for command in ("train", "evaluate", "export"):
+        assert command in text
+
+
+@pytest.mark.parametrize("name", ["txt", "srt", "vtt", "tsv", "json"])
+def test_one_recording_is_printed_in_the_chosen_format(name: str, transcript: Transcript) -> None:
+    result = runner.invoke(app, ["transcribe", SAMPLE, "-f", name])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == format_transcript(transcript, name)
+
+
+def test_several_recordings_have_a_line_each_after_their_name(transcript: Transcript) -> None:
+    result = runner.invoke(app, ["transcribe", SAMPLE, SAMPLE])
+    assert result.exit_code == 0
+    names = [line.split(": ")[0] for line in result.stdout.splitlines()]
+    assert names == [SAMPLE, SAMPLE]
+
+
+def test_several_recordings_as_json_are_an_object_a_line() -> None:
+    result = runner.invoke(app, ["transcribe", SAMPLE, SAMPLE, "-f", "json"])
+    assert result.exit_code == 0
+    files = [json.loads(line)["file"] for line in result.stdout.splitlines()]
+    assert files == [SAMPLE, SAMPLE]
+
+
+def test_standard_input_is_read(transcript: Transcript) -> None:
+    result = runner.invoke(app, ["transcribe", "-"], input=sample_path().read_bytes())
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == format_transcript(transcript, "txt")
+
+
+def test_an_output_folder_gets_a_file_for_each_recording(
+    tmp_path: Path, transcript: Transcript
+) -> None:
+    folder = tmp_path / "a" / "b"
+    result = runner.invoke(app, ["transcribe", SAMPLE, "-f", "tsv", "-o", str(folder)])
+    assert (result.exit_code, result.stdout) == (0, "")
+    (written,) = folder.iterdir()
+    assert written.name == f"{sample_path().stem}.tsv"
+    rows = list(csv.DictReader(io.StringIO(written.read_text()), delimiter="\t"))
+    assert [row["text"] for row in rows] == [segment.text for segment in transcript.segments]
+
+
+def test_bad_files_are_named_and_the_others_go_on(notes: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.wav"
+    empty = tmp_path / "empty.wav"
+    empty.touch()
+    command = [sys.executable, "-m", "ossicle.service.cli", "transcribe"]
+    run = subprocess.run(
+        [*command, str(notes), str(missing), SAMPLE, str(empty)], capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    assert run.stdout.startswith(f"{SAMPLE}: ")
+    assert run.stdout.count("\n") == 1
+    errors = run.stderr.splitlines()
+    assert [line.split(": ")[1] for line in errors] == [str(notes), str(missing), str(empty)]
+    assert all(line.startswith("error: ") for line in errors)
+    assert "No such file" in errors[1]
+
+
+def refusal(*arguments: str) -> str:
+    """What a command says that ends with the exit code for wrong usage."""
+    result = runner.invoke(app, ["transcribe", *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    return result.stderr
+
+
+def test_commands_that_cannot_make_sense_are_refused_before_any_work(
+    tmp_path: Path, notes: Path
+) -> None:
+    assert f"{tmp_path} is a folder" in refusal(str(tmp_path), SAMPLE)
+    assert "--output-dir" in refusal(SAMPLE, SAMPLE, "-f", "srt")
+    assert "only once" in refusal("-", "-")
+    assert f"{notes} is a file" in refusal(SAMPLE, "-o", str(notes))
+    clash = refusal("x/talk.wav", "y/talk.flac", "-o", str(tmp_path / "out"))
+    assert "x/talk.wav" in clash
+    assert "y/talk.flac" in clash
+    assert "talk.txt" in clash
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_model_is_an_error_of_one_line() -> None:
+    result = runner.invoke(app, ["transcribe", SAMPLE, "--model", "whispering"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "'whispering'" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_no_progress_bar_without_a_terminal() -> None:
+    command = [sys.executable, "-m", "ossicle.service.cli", "transcribe", SAMPLE]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_the_progress_bar_is_on_standard_error_and_leaves_the_text_alone(
+    transcript: Transcript,
+) -> None:
+    import pty
+
+    terminal, stderr = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ossicle.service.cli", "transcribe", SAMPLE],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(stderr)
+    shown = b""
+    try:
+        while data := os.read(terminal, 4096):
+            shown += data
+    except OSError:
+        pass  # Linux reports the end of a terminal as an error
+    finally:
+        os.close(terminal)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.read().decode() == format_transcript(transcript, "txt")
+    assert process.wait() == 0
+    assert b"1/1 files" in shown
+
+
+def test_the_installed_models_are_listed() -> None:
+    result = runner.invoke(app, ["models"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    for info in list_models():
+        assert info.name in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["stream", SAMPLE, "--server", "127.0.0.1:1"],
+        ["transcribe", SAMPLE, "--server", "127.0.0.1:1"],
+        ["models", "--server", "127.0.0.1:1"],
+        ["health", "--server", "127.0.0.1:1"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_unreachable_server_is_an_error_of_one_line(command: list[str]) -> None:
+    result = runner.invoke(app, command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: cannot reach a server at 127.0.0.1:1: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_streaming_what_is_no_audio_says_so(notes: Path) -> None:
+    result = runner.invoke(app, ["stream", str(notes), "--server", "127.0.0.1:1"])
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
