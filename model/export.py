@@ -1,23 +1,23 @@
 """From a training checkpoint to a model folder, and the check that both say the same.
 
 The folder holds `config.json`, `weights.safetensors` (float16), `model.onnx` (float32) and
-`model.int8.onnx` (weights of LSTMs and of the projection in 8 bits).
+`model.int8.onnx` (the LSTMs in 8 bits; see `model/quantization.py`).
 """
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from ossicle.model.config import FRAME_SAMPLES, ModelConfig
 from ossicle.model.curves import plot_curves, read_curves, write_curves
 from ossicle.model.network import Network
+from ossicle.model.quantization import fold_norms, quantize_lstms
 from ossicle.model.runtime import AcousticModel, Precision, transcribe_whole
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -110,7 +110,7 @@ def export(network: Network, folder: Path, *, name: str | None = None) -> None:
     save_file(half, folder / WEIGHTS)
     network.load_state_dict({n: t.float() for n, t in half.items()})
     write_onnx(network, folder / "model.onnx")
-    quantize(folder / "model.onnx", folder / "model.int8.onnx")
+    write_int8(network, folder / "model.int8.onnx")
 
 
 def copy_record(run: Path, folder: Path) -> bool:
@@ -156,28 +156,17 @@ def write_onnx(network: Network, path: Path) -> None:
             output_names=outputs,
             dynamic_axes=axes,
             opset_version=17,
-            # The newer exporter decomposes LSTMs, and quantize_dynamic then skips them.
+            # The newer exporter decomposes LSTMs into steps, which run slower.
             dynamo=False,
         )
 
 
-def quantize(source: Path, target: Path) -> None:
-    """Quantise LSTMs and the projection to 8 bits; features, convolutions and head stay float.
-
-    Features span many orders of magnitude, and the head decides: both are small anyway.
-    """
-    graph = onnx.load(str(source)).graph
-    exclude = [
-        node.name for node in graph.node if node.op_type == "MatMul" and "project" not in node.name
-    ]
-    quantize_dynamic(
-        source,
-        target,
-        op_types_to_quantize=["LSTM", "MatMul"],
-        nodes_to_exclude=exclude,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-    )
+def write_int8(network: Network, path: Path) -> None:
+    """Write the int8 graph; see `model/quantization.py`."""
+    with tempfile.TemporaryDirectory() as folder:
+        float_graph = Path(folder) / "folded.onnx"
+        write_onnx(fold_norms(network), float_graph)
+        quantize_lstms(float_graph, path)
 
 
 def check_parity(
