@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_output import LiveText, errors_in_one_line
+from .cli_output import LiveText, errors_in_one_line, fail
 
 if TYPE_CHECKING:
     from ossicle.data.audio import Samples
@@ -43,9 +43,12 @@ def stream_command(
 
     from .client import OssicleError, SpeechClient
 
-    with errors_in_one_line(OssicleError, AudioError, OSError), SpeechClient(server) as client:
+    with errors_in_one_line(OssicleError, OSError), SpeechClient(server) as client:
         chunks = in_real_time(stream_audio(file, CHUNK_SECONDS))
-        show(stream_samples(client, chunks, model=model), LiveText(sys.stdout))
+        try:
+            show(stream_samples(client, chunks, model=model), LiveText(sys.stdout))
+        except AudioError as error:
+            fail(f"{file}: {error}")
 
 
 def stream_samples(

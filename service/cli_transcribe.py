@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
@@ -85,7 +85,7 @@ def transcribe_command(
         else _filer(format.value, output_dir)
     )
     recordings: list[str | BinaryIO] = [
-        sys.stdin.buffer if file == _STANDARD_INPUT else file for file in files
+        _standard_input() if file == _STANDARD_INPUT else file for file in files
     ]
     failures = 0
     with errors_in_one_line(*_expected_errors()), _progress_bar(files) as on_progress:
@@ -123,6 +123,16 @@ def _outcomes(
         find_model(model or os.environ.get("OSSICLE_MODEL")), threads=threads or os.cpu_count() or 1
     )
     yield from transcribe(recordings, network, on_progress=on_progress)
+
+
+def _standard_input() -> BinaryIO:
+    """Standard input without its buffer.
+
+    After Ctrl-C a worker may still wait for a silent pipe, and Python cannot exit while a thread
+    holds the buffer's lock.
+    """
+    buffer = sys.stdin.buffer
+    return cast("BinaryIO", getattr(buffer, "raw", buffer))
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

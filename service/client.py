@@ -9,9 +9,7 @@
             print(result.text)
 
 :class:`AsyncSpeechClient` has the same methods for ``asyncio``. What a call can fail with is in
-:mod:`ossicle.service.client_errors`. One client may be used from several threads; each stream
-takes one of about a hundred places on its connection, so a program with more live streams needs
-several clients.
+:mod:`ossicle.service.client_errors`. One client may be used from several threads.
 """
 
 from __future__ import annotations

@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,22 @@ def test_standard_input_is_read(transcript: Transcript) -> None:
     result = runner.invoke(app, ["transcribe", "-"], input=sample_path().read_bytes())
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == format_transcript(transcript, "txt")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_ends_the_command_while_standard_input_is_silent() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ossicle.service.cli", "transcribe", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1.5)  # until it reads
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    stdout, stderr = process.communicate()
+    assert (stdout, "Fatal" in stderr, "Traceback" in stderr) == ("", False, False)
 
 
 def test_an_output_folder_gets_a_file_for_each_recording(
@@ -200,10 +218,4 @@ def test_an_unreachable_server_is_an_error_of_one_line(command: list[str]) -> No
     result = runner.invoke(app, command)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: cannot reach a server at 127.0.0.1:1: ")
-    assert result.stderr.count("\n") == 1
-
-
-def test_streaming_what_is_no_audio_says_so(notes: Path) -> None:
-    result = runner.invoke(app, ["stream", str(notes), "--server", "127.0.0.1:1"])
-    assert result.exit_code == 1
     assert result.stderr.count("\n") == 1

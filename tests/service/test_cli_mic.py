@@ -14,6 +14,7 @@ from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
 from ossicle.service.cli import app
 from ossicle.service.cli_stream import to_linear16
+from ossicle.service.server import SpeechServer
 from typer.testing import CliRunner
 
 runner = CliRunner()
@@ -100,6 +101,12 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     result = runner.invoke(app, ["mic"])
     assert result.exit_code == 3
     assert "pip install 'ossicle[mic]'" in result.stderr
+
+
+def test_a_server_transcribes_the_microphone(server: SpeechServer) -> None:
+    result = runner.invoke(app, ["mic", "--server", server.address])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert len(result.stdout.strip()) > 10
 
 
 def test_a_server_that_is_not_there_is_an_error_of_one_line() -> None:

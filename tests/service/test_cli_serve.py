@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import jiwer
 import pytest
@@ -193,6 +194,17 @@ def test_streaming_a_file_takes_as_long_as_it_was_spoken(served: Served, text: s
     assert (result.exit_code, result.stderr) == (0, "")
     assert like(" ".join(result.stdout.split()), text)
     assert seconds - 0.2 <= took < seconds + 10
+
+
+def test_streaming_what_is_no_audio_says_so_and_names_it(served: Served, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("this is not audio, it is a text file about audio\n")
+    for file, words in ((notes, "no audio"), (tmp_path / "missing.wav", "No such file")):
+        result = runner.invoke(app, ["stream", str(file), "--server", served.address])
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"error: {file}: " in result.stderr
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
 
 
 def test_the_synchronous_client_gets_partials_a_final_and_events(served: Served, text: str) -> None:
