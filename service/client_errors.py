@@ -34,7 +34,7 @@ class OssicleError(Exception):
     Attributes:
         message: what went wrong and what to do about it.
         status: the gRPC status code.
-        request_id: the call's name in the server's log; "" if the server was not reached.
+        request_id: the call's name in the server's log; "" if the server did not say it.
         retry_after: seconds after which the server expects to be free, None if it did not say.
     """
 
@@ -126,7 +126,7 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> OssicleError:
     else:
         message = details
     kind = _BY_STATUS.get(status, ServerError)
-    return kind(message, status, trailers.get("request-id", ""), _retry_after(error))
+    return kind(message, status, trailers.get("x-request-id", ""), _retry_after(error))
 
 
 def _retry_after(error: grpc.RpcError) -> float | None:

@@ -260,8 +260,9 @@ def test_the_asynchronous_client_gets_a_final_when_it_asks(served: Served) -> No
 
 def test_refusals_of_the_real_server_arrive_as_their_exceptions(served: Served) -> None:
     with SpeechClient(served.address) as client:
-        with pytest.raises(UnknownModelError, match="whispering"):
+        with pytest.raises(UnknownModelError, match="whispering") as unknown:
             client.recognize(SAMPLE, model="whispering")
+        assert unknown.value.request_id
         with pytest.raises(InvalidRequestError, match="rate"):
             client.recognize(bytes(3200), encoding="linear16")
         with pytest.raises(LimitError, match="15"):

@@ -127,7 +127,7 @@ def test_each_status_has_its_exception_with_message_and_request_id(
     servicer, address = scripted
 
     def refuse(context: grpc.ServicerContext) -> speech_pb2.RecognizeResponse:
-        context.set_trailing_metadata((("request-id", "r-7"),))
+        context.set_trailing_metadata((("x-request-id", "r-7"),))
         context.abort(status, "sample_rate_hertz is 0; give 8000 to 192000")
 
     servicer.unary = refuse
