@@ -7,6 +7,7 @@ share its pages and an hour of speech costs 115 MB of disk and no private memory
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,13 +26,14 @@ class CacheError(RuntimeError):
 
 
 class PcmCache:
-    """Random access to the decoded recordings of one manifest.
+    """Random access to the decoded recordings of one manifest, in its order.
 
     Args:
         manifest: the JSONL manifest; its content digest names the cache, so an edited manifest
             gets a new one. Audio files replaced under an unchanged manifest are not noticed:
             delete the cache folder then.
         folder: where caches are kept.
+        rows: only these recordings of the manifest, counted from 0; None is all of them.
         workers: processes that decode.
         progress: called with (recordings done, recordings in all).
 
@@ -44,13 +46,18 @@ class PcmCache:
         manifest: Path,
         folder: Path,
         *,
+        rows: Sequence[int] | None = None,
         workers: int = 2,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.utterances: list[Utterance] = read_manifest(manifest)
-        stem = folder / f"{manifest.stem}-{manifest_digest(manifest)[:16]}"
-        self._samples_file = stem.with_suffix(".pcm")
-        self._offsets_file = stem.with_suffix(".npy")
+        name = f"{manifest.stem}-{manifest_digest(manifest)[:16]}"
+        if rows is not None:
+            self.utterances = [self.utterances[row] for row in rows]
+            chosen = hashlib.sha256(np.asarray(rows, dtype="<i8").tobytes()).hexdigest()
+            name += f"-{len(rows)}-{chosen[:8]}"
+        self._samples_file = folder / f"{name}.pcm"
+        self._offsets_file = folder / f"{name}.npy"
         if not self._offsets_file.exists():
             folder.mkdir(parents=True, exist_ok=True)
             self._build(workers, progress)
@@ -61,7 +68,7 @@ class PcmCache:
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Samples of recording `index` in the manifest's order, shape (N,), -1 to 1."""
+        """Samples of `utterances[index]`, shape (N,), -1 to 1."""
         if self._samples is None:  # mapped on first use: a mapping does not cross processes
             self._samples = np.memmap(self._samples_file, dtype=np.int16, mode="r")
         begin, end = self._offsets[index : index + 2]

@@ -7,7 +7,6 @@ resumed run goes on with the batch that would have been next.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from ossicle.data.audio import SAMPLE_RATE
 from ossicle.data.augment import AugmentConfig, Augmenter, load_noise
 from ossicle.data.cache import PcmCache
-from ossicle.data.manifest import Utterance
+from ossicle.data.manifest import Utterance, read_manifest
 from ossicle.data.text import Tokenizer, fits_in_frames
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -238,6 +237,14 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         yield from batches[skip:]
 
 
+def choose_hours(manifest: Path, hours: float, seed: int) -> list[int]:
+    """Random lines of a manifest, in its order, whose durations sum to about `hours`."""
+    durations = np.array([utterance.duration for utterance in read_manifest(manifest)])
+    order = np.random.default_rng(seed).permutation(len(durations))
+    before = np.cumsum(durations[order]) - durations[order]
+    return sorted(order[before < hours * 3600].tolist())
+
+
 @dataclass
 class Census:
     """What was left out of training and why, in recordings."""
@@ -288,27 +295,27 @@ class SpeechDataModule(pl.LightningDataModule):
         """Names of the validation sets, from their file names."""
         return [path.stem for path in self.config.validation]
 
-    def _cache(self, manifest: Path) -> PcmCache:
+    def _cache(self, manifest: Path, hours: float = 0.0) -> PcmCache:
         return PcmCache(
             manifest,
             self.config.cache,
+            rows=choose_hours(manifest, hours, self._seed) if hours else None,
             workers=max(self.config.workers, 1),
             progress=self._progress,
         )
 
     def prepare_data(self) -> None:
         """Decode what is not yet in the cache; Lightning calls it in one process per machine."""
-        for manifest in [
-            *(s.manifest for s in self.config.train),
-            *self.config.validation,
-        ]:
+        for train_set in self.config.train:
+            self._cache(train_set.manifest, train_set.hours)
+        for manifest in self.config.validation:
             self._cache(manifest)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the caches and choose the recordings."""
         if self._train is not None:
             return
-        caches = [self._cache(s.manifest) for s in self.config.train]
+        caches = [self._cache(s.manifest, s.hours) for s in self.config.train]
         rows, weights = self._choose(caches)
         self._weights = np.array(weights)
         self._train = Recordings(
@@ -321,14 +328,12 @@ class SpeechDataModule(pl.LightningDataModule):
             )
 
     def _choose(self, caches: Sequence[PcmCache]) -> tuple[list[tuple[int, int]], list[float]]:
-        rng = np.random.default_rng(self._seed)
         rows: list[tuple[int, int]] = []
         weights: list[float] = []
         census = self.census
         for number, (train_set, cache) in enumerate(zip(self.config.train, caches, strict=True)):
             durations = cache.durations
-            budget = train_set.hours * 3600 or math.inf
-            for row in rng.permutation(len(cache)).tolist():
+            for row in range(len(cache)):
                 utterance, duration = cache.utterances[row], durations[row]
                 weight = train_set.repeat * train_set.sources.get(utterance.source, 1.0)
                 if weight == 0:
@@ -341,8 +346,7 @@ class SpeechDataModule(pl.LightningDataModule):
                     census.no_text += 1
                 elif not fits_in_frames(utterance.text, int(duration * SAMPLE_RATE) // 640):
                     census.text_too_long_for_audio += 1
-                elif budget > 0:
-                    budget -= duration
+                else:
                     census.kept += 1
                     rows.append((number, row))
                     weights.append(weight)

@@ -15,6 +15,7 @@ import json
 import platform
 import subprocess
 import time
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,9 @@ def train(
         enable_progress_bar=not quiet,
         enable_model_summary=False,
     )
+    # The sampler does go on inside an epoch (see SpeechDataModule), and the folder is the run's own.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     trainer.fit(
         module, datamodule=data, ckpt_path=str(checkpoint) if resume else None, weights_only=False
     )
