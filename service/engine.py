@@ -280,7 +280,7 @@ class Engine:
     def _answer(self, stream: Stream, log_probs: NDArray[np.float32]) -> None:
         """Give a stream its frames, (U, V), and its owner what follows from them."""
         # The owner may have left during the step; what was computed is nobody's then.
-        if stream.cancelled:
+        if stream.cancelled or stream.ended:
             return
         try:
             events = stream.session.put(log_probs)
@@ -316,7 +316,8 @@ class Engine:
         stream.inbox.clear()
         self._zero([stream.slot])
         with self._lock:
-            if self._streams.pop(stream.slot, None) is stream:
+            if self._streams.get(stream.slot) is stream:
+                del self._streams[stream.slot]
                 heapq.heappush(self._free, stream.slot)
 
     def _end_all(self, end: EngineStopped) -> None:

@@ -63,6 +63,8 @@ class StreamingCall:
         if first is None or first.WhichOneof("streaming_request") != "streaming_config":
             raise invalid("the first message must be streaming_config; send it before any audio")
         config = first.streaming_config
+        if not config.HasField("config"):
+            raise invalid("streaming_config.config is missing; it says how to read the audio")
         convert.check_config(config.config, self._engine.info)
         session = convert.session_config(config)
         answer = convert.answer_settings(config.config, config.enable_voice_activity_events)

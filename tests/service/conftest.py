@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -99,38 +100,55 @@ def speech() -> bytes:
     return (read_audio(sample_path()) * 32767).astype("<i2").tobytes()
 
 
-@contextmanager
-def serve_in_thread(model: AcousticModel, limits: Limits | None = None) -> Iterator[SpeechServer]:
+class ServerThread:
     """A server with an event loop in a thread of its own."""
-    server = SpeechServer(model, limits, port=0)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
 
-    def call(coroutine: object) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout=30)  # type: ignore[arg-type]
+    def __init__(self, model: AcousticModel, limits: Limits | None = None, port: int = 0) -> None:
+        self.server = SpeechServer(model, limits, port=port)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
 
+    def start(self) -> Future[None]:
+        """Done once clients are served."""
+        return asyncio.run_coroutine_threadsafe(self.server.start(), self._loop)
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(timeout=30)
+
+    def end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+        self._loop.close()
+
+
+@contextmanager
+def serving(
+    model: AcousticModel, limits: Limits | None = None, port: int = 0
+) -> Iterator[SpeechServer]:
+    """A server while the context lasts."""
+    thread = ServerThread(model, limits, port)
     try:
-        call(server.start())
-        yield server
-        call(server.stop())
+        thread.start().result(timeout=30)
+        yield thread.server
+        thread.stop()
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=10)
-        loop.close()
-
-
-Serve = Callable[..., AbstractContextManager[SpeechServer]]
+        thread.end()
 
 
 @pytest.fixture(scope="session")
-def serve() -> Serve:
-    return serve_in_thread
+def server_thread() -> type[ServerThread]:
+    return ServerThread
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., AbstractContextManager[SpeechServer]]:
+    return serving
 
 
 @pytest.fixture(scope="session")
 def server(model: AcousticModel) -> Iterator[SpeechServer]:
-    with serve_in_thread(model, Limits(max_streams=8, max_unary_seconds=20)) as server:
+    with serving(model, Limits(max_streams=8, max_unary_seconds=20)) as server:
         yield server
 
 

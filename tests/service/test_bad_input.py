@@ -1,0 +1,296 @@
+"""What a server refuses: each bad input with its status and a message that says what to do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from ossicle.data.sample import sample_path
+from ossicle.service.limits import Limits
+from ossicle.speech.v1 import speech_pb2 as pb
+from ossicle.speech.v1 import speech_pb2_grpc
+
+SECOND = 32_000  # bytes of LINEAR16 at 16 kHz
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
+TIMEOUT = 30
+
+
+def linear16(**fields: Any) -> pb.RecognitionConfig:
+    settings = {"encoding": pb.AUDIO_ENCODING_LINEAR16, "sample_rate_hertz": 16_000, **fields}
+    return pb.RecognitionConfig(**settings)
+
+
+def start(
+    config: pb.RecognitionConfig | None = None, **fields: Any
+) -> pb.StreamingRecognizeRequest:
+    return pb.StreamingRecognizeRequest(
+        streaming_config=pb.StreamingRecognitionConfig(config=config or linear16(), **fields)
+    )
+
+
+def audio(data: bytes) -> pb.StreamingRecognizeRequest:
+    return pb.StreamingRecognizeRequest(audio_content=data)
+
+
+class Refused:
+    """A call's error and the results that came before it."""
+
+    def __init__(self, stub: Any, requests: Iterable[pb.StreamingRecognizeRequest]) -> None:
+        self.results: list[Any] = []
+        try:
+            for response in stub.StreamingRecognize(iter(requests), timeout=TIMEOUT):
+                self.results += response.results
+        except grpc.RpcError as error:
+            self.code = error.code()
+            self.details = error.details()
+            self.metadata = dict(error.trailing_metadata())
+        else:
+            raise AssertionError("the call was not refused")
+
+
+def with_unknown_field(message: Message) -> Any:
+    """The message as a newer client would send it, with a field 99 that we do not know."""
+    return type(message).FromString(message.SerializeToString() + b"\x98\x06\x01")
+
+
+CONFIGS = {
+    "rate 0": (linear16(sample_rate_hertz=0), INVALID, "sample rate is 0"),
+    "rate 10 MHz": (linear16(sample_rate_hertz=10_000_000), INVALID, "10000000"),
+    "negative rate": (linear16(sample_rate_hertz=-1), INVALID, "sample_rate_hertz is -1"),
+    "negative channels": (linear16(audio_channel_count=-2), INVALID, "audio_channel_count is -2"),
+    "container rate 10 MHz": (
+        pb.RecognitionConfig(sample_rate_hertz=10_000_000),
+        INVALID,
+        "10000000",
+    ),
+    "encoding": (linear16(encoding=77), INVALID, "encoding is 77"),
+    "model": (linear16(model="gpt"), grpc.StatusCode.NOT_FOUND, "no model 'gpt'; there is: "),
+    "language": (linear16(language_code="de-DE"), INVALID, "'de-DE'; the model"),
+    "alternatives": (linear16(max_alternatives=3), UNIMPLEMENTED, "max_alternatives is 3"),
+    "negative alternatives": (linear16(max_alternatives=-3), INVALID, "max_alternatives is -3"),
+    "phrases": (
+        linear16(speech_contexts=[pb.SpeechContext(phrases=["a"])]),
+        UNIMPLEMENTED,
+        "speech_contexts",
+    ),
+    "beam": (
+        linear16(decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_BEAM, beam_width=8)),
+        UNIMPLEMENTED,
+        "DECODER_TYPE_BEAM",
+    ),
+    "beam width": (
+        linear16(decoder=pb.DecoderConfig(beam_width=8)),
+        INVALID,
+        "decoder.beam_width is 8",
+    ),
+    "decoder": (linear16(decoder=pb.DecoderConfig(type=9)), INVALID, "decoder.type is 9"),
+    "unknown field": (
+        with_unknown_field(linear16()),
+        UNIMPLEMENTED,
+        "field 99 of RecognitionConfig",
+    ),
+    "unknown field within": (
+        linear16(decoder=with_unknown_field(pb.DecoderConfig())),
+        UNIMPLEMENTED,
+        "field 99 of DecoderConfig",
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "code", "message"), CONFIGS.values(), ids=CONFIGS)
+def test_a_configuration_is_refused_by_both_methods(
+    stub: Any, config: pb.RecognitionConfig, code: grpc.StatusCode, message: str
+) -> None:
+    refused = Refused(stub, [start(config), audio(bytes(SECOND))])
+    assert refused.code is code
+    assert message in refused.details
+    assert not refused.results
+    assert refused.metadata["x-request-id"]
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Recognize(pb.RecognizeRequest(config=config, audio_content=bytes(SECOND)))
+    assert error.value.code() is code
+    assert message in error.value.details()
+
+
+@pytest.mark.parametrize("language", ["en-US", "en-us", "EN", ""])
+def test_the_language_of_the_model_is_accepted(stub: Any, language: str) -> None:
+    request = pb.RecognizeRequest(
+        config=linear16(language_code=language), audio_content=bytes(SECOND)
+    )
+    assert stub.Recognize(request).results
+
+
+STREAMS = {
+    "no configuration first": ([audio(bytes(100))], "first message must be streaming_config"),
+    "nothing at all": ([], "first message must be streaming_config"),
+    "an empty message": ([start(), pb.StreamingRecognizeRequest()], "message is empty"),
+    "configured twice": ([start(), start()], "came a second time"),
+    "no recognition config": (
+        [pb.StreamingRecognizeRequest(streaming_config=pb.StreamingRecognitionConfig())],
+        "streaming_config.config is missing",
+    ),
+    "a text file": (
+        [start(pb.RecognitionConfig()), audio(b"Dear Sir or Madam,\n" * 100)],
+        "Dear Sir",
+    ),
+    "half a sample": ([start(), audio(b"\0")], "1 byte(s) are left over"),
+    "negative silence": (
+        [
+            start(
+                endpointing_config=pb.EndpointingConfig(trailing_silence=Duration(seconds=-1)),
+            )
+        ],
+        "endpointing_config: trailing_silence is -1 s",
+    ),
+    "an utterance without end": (
+        [
+            start(
+                endpointing_config=pb.EndpointingConfig(max_utterance_duration=Duration(seconds=0))
+            )
+        ],
+        "max_utterance_duration is 0 s; give 1 to 300 s",
+    ),
+    "a header against the configuration": (
+        [
+            start(pb.RecognitionConfig(encoding=pb.AUDIO_ENCODING_FLAC, sample_rate_hertz=44_100)),
+            audio(sample_path().read_bytes()),
+        ],
+        "44100",
+    ),
+}
+
+
+@pytest.mark.parametrize(("requests", "message"), STREAMS.values(), ids=STREAMS)
+def test_a_stream_is_refused(
+    stub: Any, requests: list[pb.StreamingRecognizeRequest], message: str
+) -> None:
+    refused = Refused(stub, requests)
+    assert refused.code is INVALID
+    assert message in refused.details
+    assert not refused.results
+
+
+def test_an_odd_byte_count_is_refused_after_the_final(stub: Any, speech: bytes) -> None:
+    refused = Refused(stub, [start(), audio(speech[: 3 * SECOND + 1])])
+    assert refused.code is INVALID
+    assert "1 byte(s) are left over" in refused.details
+    (final,) = refused.results
+    assert final.is_final
+    assert final.alternatives[0].transcript
+
+
+def test_a_truncated_flac_is_refused_after_the_final(stub: Any) -> None:
+    flac = sample_path().read_bytes()
+    refused = Refused(stub, [start(pb.RecognitionConfig()), audio(flac[: len(flac) * 2 // 3])])
+    assert refused.code is INVALID
+    assert "cut short" in refused.details
+    assert refused.results[-1].is_final
+    assert refused.results[-1].alternatives[0].transcript
+
+
+RECORDINGS = {
+    "empty": (b"", INVALID, "audio_content is empty"),
+    "text": (b"Dear Sir or Madam,\n" * 100, INVALID, "Dear Sir"),
+    "truncated": (sample_path().read_bytes()[:60_000], INVALID, "cut short"),
+}
+
+
+@pytest.mark.parametrize(("data", "code", "message"), RECORDINGS.values(), ids=RECORDINGS)
+def test_a_recording_is_refused(
+    stub: Any, data: bytes, code: grpc.StatusCode, message: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Recognize(pb.RecognizeRequest(config=pb.RecognitionConfig(), audio_content=data))
+    assert error.value.code() is code
+    assert message in error.value.details()
+
+
+def test_a_recording_needs_a_configuration(stub: Any) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Recognize(pb.RecognizeRequest(audio_content=bytes(SECOND)))
+    assert error.value.code() is INVALID
+    assert "config is missing" in error.value.details()
+
+
+def test_refused_calls_leave_no_slot_taken(server: Any, stub: Any) -> None:
+    for _ in range(3 * server.limits.max_streams):
+        Refused(stub, [start(), audio(b"\0")])
+        Refused(stub, [start(), audio(bytes(SECOND)), start()])
+    assert server.engine.active <= 1, "the last may still be on its way out"
+
+
+def test_limits_are_refused_by_name(serve: Any, tapes: Any) -> None:
+    limits = Limits(
+        max_message_bytes=2 * SECOND,
+        max_unary_seconds=1,
+        max_session_seconds=3,
+        idle_timeout_seconds=0.3,
+    )
+    with serve(tapes.model, limits) as server, grpc.insecure_channel(server.address) as channel:
+        stub = speech_pb2_grpc.SpeechServiceStub(channel)
+
+        refused = Refused(stub, [start(), audio(bytes(2 * SECOND + 2))])
+        assert refused.code is grpc.StatusCode.OUT_OF_RANGE
+        assert f"{2 * SECOND + 2} bytes, more than the {2 * SECOND}" in refused.details
+
+        refused = Refused(stub, [start(), audio(bytes(5 * SECOND))])
+        assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED, "gRPC's own, far above ours"
+        assert str(4 * SECOND) in refused.details
+
+        refused = Refused(stub, [start(), *[audio(bytes(SECOND))] * 4])
+        assert refused.code is grpc.StatusCode.OUT_OF_RANGE
+        assert "3 s" in refused.details
+        assert refused.results[-1].is_final
+
+        with pytest.raises(grpc.RpcError) as error:
+            stub.Recognize(pb.RecognizeRequest(config=linear16(), audio_content=bytes(SECOND + 2)))
+        assert error.value.code() is grpc.StatusCode.OUT_OF_RANGE
+        assert "1 s" in error.value.details()
+
+        with pytest.raises(grpc.RpcError) as error:
+            stub.Recognize(
+                pb.RecognizeRequest(config=linear16(), audio_content=bytes(2 * SECOND + 2))
+            )
+        assert error.value.code() is grpc.StatusCode.OUT_OF_RANGE
+        assert "StreamingRecognize" in error.value.details()
+
+
+def test_an_idle_client_is_sent_its_final_and_away(serve: Any, tapes: Any) -> None:
+    said = (tapes.record("hello") * 32767).astype("<i2").tobytes()
+    with (
+        serve(tapes.model, Limits(idle_timeout_seconds=0.3)) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        done = threading.Event()
+
+        def requests() -> Any:
+            yield start()
+            yield audio(said)
+            done.wait(TIMEOUT)
+
+        refused = Refused(speech_pb2_grpc.SpeechServiceStub(channel), requests())
+        done.set()
+    assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "nothing was sent for 0.3 s" in refused.details
+    assert [result.alternatives[0].transcript for result in refused.results] == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_streams": 0}, "--max-streams is 0; give 1 or more"),
+        ({"queue_seconds": 0.5}, "--queue-seconds is 0.5; give 1 or more"),
+        ({"idle_timeout_seconds": 0}, "--idle-timeout-seconds is 0; give"),
+        ({"max_session_seconds": -1}, "--max-session-seconds is -1; give 0 or more"),
+        ({"max_message_bytes": 1 << 31}, "--max-message-bytes is 2147483648"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Limits(**fields)

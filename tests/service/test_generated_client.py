@@ -1,0 +1,68 @@
+"""A client that has the contract and none of our code: stubs made by protoc alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ossicle.data.sample import sample_path
+
+CONTRACT = Path(__file__).resolve().parents[2] / "proto/ossicle/speech/v1/speech.proto"
+
+# Stands for a program in another language: it sees the stubs, grpc and nothing of ours.
+CLIENT = """
+import json, sys
+stubs, address, recording = sys.argv[1:]
+sys.path.insert(0, stubs)
+import grpc
+import speech_pb2 as pb, speech_pb2_grpc
+
+def requests():
+    config = pb.RecognitionConfig(language_code="en-US", enable_word_time_offsets=True)
+    yield pb.StreamingRecognizeRequest(
+        streaming_config=pb.StreamingRecognitionConfig(config=config, interim_results=True)
+    )
+    with open(recording, "rb") as file:
+        while data := file.read(4000):
+            yield pb.StreamingRecognizeRequest(audio_content=data)
+
+with grpc.insecure_channel(address) as channel:
+    stub = speech_pb2_grpc.SpeechServiceStub(channel)
+    for response in stub.StreamingRecognize(requests(), timeout=60):
+        result = response.results[0]
+        best = result.alternatives[0]
+        print(json.dumps([result.is_final, best.transcript, len(best.words)]))
+assert "ossicle" not in sys.modules
+"""
+
+
+def test_a_client_generated_from_the_contract_gets_partials_and_a_final(
+    server: Any, tmp_path: Path
+) -> None:
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "grpc_tools.protoc", f"-I{CONTRACT.parent}"),
+            *(f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}"),
+            CONTRACT.name,
+        ],
+        check=True,
+        timeout=60,
+    )
+    client = subprocess.run(
+        [sys.executable, "-I", "-c", CLIENT, str(tmp_path), server.address, str(sample_path())],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert client.returncode == 0, client.stderr
+    results = [json.loads(line) for line in client.stdout.splitlines()]
+    partials = [text for final, text, _ in results if not final]
+    finals = [(text, words) for final, text, words in results if final]
+    assert len(partials) > 3
+    assert results[-1][0], "the last result is final"
+    assert any(text for text, _ in finals)
+    assert all(words == len(text.split()) for text, words in finals)
