@@ -1,0 +1,57 @@
+# GNU make and Python 3.10 to 3.13 are all that is needed: everything else is installed into
+# .venv/ by the targets that use it.
+
+PYTHON ?= python3
+BASE := .venv/base
+DEV := .venv/dev
+
+# What an installed package is made from; the code itself is used where it lies.
+RECIPE := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check format stubs wheels clean
+
+help:  ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(BASE)/installed  ## Stream a bundled recording to a server and see it turn into text.
+	$(BASE)/bin/ossicle demo
+
+serve: $(BASE)/installed  ## Serve the bundled model on 127.0.0.1:50051 until Ctrl-C.
+	$(BASE)/bin/ossicle serve
+
+test: $(DEV)/installed  ## Run the tests.
+	$(DEV)/bin/pytest
+
+check: $(DEV)/installed  ## Check style, types, contract and stubs.
+	$(DEV)/bin/ruff check
+	$(DEV)/bin/ruff format --check
+	mkdir -p build/types/ossicle
+	ln -sfn ../../../data ../../../model ../../../service ../../../proto/ossicle/speech build/types/ossicle
+	$(DEV)/bin/mypy
+	$(DEV)/bin/buf lint proto
+	$(DEV)/bin/python proto/generate.py --check
+
+format: $(DEV)/installed  ## Format the code and sort the imports.
+	$(DEV)/bin/ruff check --fix
+	$(DEV)/bin/ruff format
+
+stubs:  ## Generate the gRPC stubs anew from the contract.
+	$(PYTHON) proto/generate.py
+
+wheels:  ## Check that the base install needs no compiler anywhere (asks the package index).
+	$(PYTHON) tests/packaging/check_wheels.py
+
+clean:  ## Remove environments, builds and caches; training runs stay.
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find data model service proto tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(BASE)/installed: $(RECIPE)
+	$(PYTHON) -m venv $(BASE)
+	$(BASE)/bin/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(DEV)/installed: $(RECIPE)
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
