@@ -13,18 +13,10 @@ import numpy as np
 import pytest
 from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
-from ossicle.model.runtime import AcousticModel, find_model
+from ossicle.model.runtime import AcousticModel
 from ossicle.service.formats import Transcript
 from ossicle.service.live import live
 from ossicle.service.transcribe import FailedFile, Progress, Recording, in_order, transcribe
-
-
-@pytest.fixture(scope="module")
-def model() -> AcousticModel:
-    folder = find_model(os.environ.get("OSSICLE_MODEL"))
-    # In int8 the rounding of one file depends a little on those beside it in the batch.
-    precision = "float" if (folder / "model.onnx").is_file() else "int8"
-    return AcousticModel.load(folder, precision)
 
 
 @pytest.fixture(scope="module")
