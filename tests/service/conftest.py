@@ -148,7 +148,7 @@ def serve() -> Callable[..., AbstractContextManager[SpeechServer]]:
 
 @pytest.fixture(scope="session")
 def server(model: AcousticModel) -> Iterator[SpeechServer]:
-    with serving(model, Limits(max_streams=8, max_unary_seconds=20)) as server:
+    with serving(model, Limits(max_streams=12, max_unary_seconds=20)) as server:
         yield server
 
 

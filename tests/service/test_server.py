@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
@@ -193,10 +192,7 @@ def test_finals_do_not_depend_on_chunks(stub: Any, speech: bytes, cuts: list[int
     assert [r.results for r in stream(stub, start(), *parts)] == [r.results for r in whole]
 
 
-def test_streams_at_the_same_time_say_what_they_say_alone(
-    stub: Any, speech: bytes, model: Any
-) -> None:
-    """Eight streams from eight places of the recording; int8 rounds a batch a little together."""
+def test_streams_at_the_same_time_say_what_they_say_alone(stub: Any, speech: bytes) -> None:
     parts = [speech[i * SECOND // 2 : i * SECOND // 2 + 4 * SECOND] for i in range(8)]
     alone = [" ".join(transcripts(stream(stub, start(), *chunks(part, 8000)))) for part in parts]
     heard = [""] * len(parts)
@@ -210,19 +206,7 @@ def test_streams_at_the_same_time_say_what_they_say_alone(
     for thread in threads:
         thread.join(TIMEOUT)
     assert all(alone)
-    for one, other in zip(alone, heard, strict=True):
-        assert distance(one, other) <= 0.2 * len(one)
-
-
-def distance(one: str, other: str) -> int:
-    """Edits between two texts."""
-    row = np.arange(len(other) + 1)
-    for i, a in enumerate(one, 1):
-        previous, row = row, np.empty_like(row)
-        row[0] = i
-        for j, b in enumerate(other, 1):
-            row[j] = min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (a != b))
-    return int(row[-1])
+    assert heard == alone
 
 
 def test_finalize_answers_now_and_the_stream_stays_open(stub: Any, speech: bytes) -> None:
@@ -309,7 +293,7 @@ def test_models_and_limits_are_listed(stub: Any, model: Any) -> None:
     assert listed.sample_rate_hertz == 16_000
     assert seconds(listed.lookahead) == pytest.approx(model.info.lookahead_ms / 1000)
     assert set(listed.encodings) == set(pb.AudioEncoding.values()) - {0}
-    assert response.limits.max_streams == 8
+    assert response.limits.max_streams == 12
     assert seconds(response.limits.max_unary_audio) == 20
     assert not response.limits.HasField("max_session_audio")
     assert response.request_id
@@ -391,7 +375,7 @@ def test_a_client_that_vanishes_in_a_word_frees_its_slot(
         stub = speech_pb2_grpc.SpeechServiceStub(channel)
         live = LiveStream(stub, start(interim_results=True), audio(speech[: 2 * SECOND]))
         next(live.call)
-        assert server.engine.active == 1
+        assert until(lambda: server.engine.active == 1)
     live.half_close()
     assert until(lambda: server.engine.active == 0)
 
