@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -39,13 +40,15 @@ class AugmentConfig:
     codecs: tuple[str, ...] = ("telephone", "telephone", "opus", "mp3")
 
 
+def _float32(samples: NDArray[np.floating[Any]]) -> Samples:
+    return np.asarray(samples, dtype=np.float32)
+
+
 def change_speed(samples: Samples, factor: float) -> Samples:
     """Play `factor` times as fast, tempo and pitch together (Ko et al. 2015)."""
     if factor == 1.0:
         return samples
-    return soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ").astype(
-        np.float32, copy=False
-    )
+    return _float32(soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ"))
 
 
 def add_noise(samples: Samples, noise: Samples, snr: float, rng: np.random.Generator) -> Samples:
@@ -62,7 +65,7 @@ def add_noise(samples: Samples, noise: Samples, snr: float, rng: np.random.Gener
     if speech_power < 1e-10 or noise_power < 1e-10:
         return samples
     scale = np.sqrt(speech_power / noise_power / 10 ** (snr / 10))
-    return (samples + scale * cut).astype(np.float32, copy=False)
+    return _float32(samples + scale * cut)
 
 
 def reverberate(samples: Samples, response: Samples) -> Samples:
@@ -74,7 +77,7 @@ def reverberate(samples: Samples, response: Samples) -> Samples:
     # The direct sound stays where it was, so that word times do not move.
     wet = wet[direct : direct + len(samples)]
     before, after = float(np.mean(samples**2)), float(np.mean(wet**2))
-    return (wet * np.sqrt(before / max(after, 1e-12))).astype(np.float32, copy=False)
+    return _float32(wet * np.sqrt(before / max(after, 1e-12)))
 
 
 def simulate_room(t60: float, rng: np.random.Generator) -> Samples:
@@ -128,6 +131,7 @@ def _encode(samples: Samples, container: str, codec: str, bit_rate: int) -> byte
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as out:
         stream = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         stream.bit_rate = bit_rate
         pcm = np.rint(samples.clip(-1, 1) * 32767).astype(np.int16)[None]
         frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")

@@ -115,7 +115,7 @@ def _decode(path: Path) -> NDArray[np.int16] | str:
         samples = read_audio(path)
     except (AudioError, OSError) as error:
         return f"{path}: {error}"
-    return np.rint(np.clip(samples, -1.0, 1.0) * _SCALE).astype(np.int16)
+    return np.asarray(np.rint(np.clip(samples, -1.0, 1.0) * _SCALE), dtype=np.int16)
 
 
 def _decode_all(utterances: Sequence[Utterance], workers: int) -> Iterable[NDArray[np.int16] | str]:

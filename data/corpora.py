@@ -143,7 +143,7 @@ def _measure(source: str, entry: Entry, imported: Imported) -> None:
 
 def _datasets() -> Any:
     try:
-        import torchaudio.datasets  # type: ignore[import-untyped]
+        import torchaudio.datasets
     except ImportError as error:
         raise CorpusError(
             "reading this corpus needs torchaudio; install it with: pip install 'ossicle[train]'"

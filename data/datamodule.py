@@ -1,4 +1,4 @@
-"""From manifests to padded batches: bucketing by duration and the Lightning DataModule.
+"""From manifests to padded batches: the Lightning DataModule.
 
 The order of training is a function of (seed, epoch) alone and the augmentation of a recording of
 (seed, epoch, recording), so a run gives the same batches whatever the number of workers, and a
@@ -7,7 +7,7 @@ resumed run goes on with the batch that would have been next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from ossicle.data.audio import SAMPLE_RATE
 from ossicle.data.augment import AugmentConfig, Augmenter, load_noise
+from ossicle.data.bucketing import BucketSampler, Key
 from ossicle.data.cache import PcmCache
 from ossicle.data.manifest import Utterance, read_manifest
 from ossicle.data.text import Tokenizer, fits_in_frames
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,11 @@ class Batch(NamedTuple):
     seed: int
 
 
-class Recordings(Dataset[tuple[NDArray[np.float32], list[int], str, int]]):
+Item = tuple[NDArray[np.float32], list[int], str, int]
+"""Samples (N,), token numbers, text, and a seed for augmentation of the batch."""
+
+
+class Recordings(Dataset[Item]):
     """Recordings of several caches in one list, augmented when an augmenter is given.
 
     Keys are (epoch, index), so that a worker needs to know nothing else.
@@ -128,7 +133,7 @@ class Recordings(Dataset[tuple[NDArray[np.float32], list[int], str, int]]):
         by_cache = [cache.durations for cache in self._caches]
         return np.array([by_cache[cache][row] for cache, row in self._rows])
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[NDArray[np.float32], list[int], str, int]:
+    def __getitem__(self, key: Key) -> Item:
         epoch, index = key
         cache, row = self._rows[index]
         samples = self._caches[cache][row]
@@ -144,7 +149,7 @@ class Recordings(Dataset[tuple[NDArray[np.float32], list[int], str, int]]):
         return samples, self._tokenizer.encode(text), text, seed
 
 
-def collate(items: Sequence[tuple[NDArray[np.float32], list[int], str, int]]) -> Batch:
+def collate(items: Sequence[Item]) -> Batch:
     """Pad recordings and targets to the longest of each, samples to whole 40 ms frames."""
     longest = max(len(samples) for samples, _, _, _ in items)
     padded = np.zeros((len(items), -(-longest // 640) * 640), dtype=np.float32)
@@ -160,81 +165,6 @@ def collate(items: Sequence[tuple[NDArray[np.float32], list[int], str, int]]) ->
         [text for _, _, text, _ in items],
         items[0][3],
     )
-
-
-class BucketSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of recordings of like length, about `batch_seconds` each, padding included.
-
-    Recordings are shuffled, sorted within pools of some fifty batches, cut into batches, and the
-    batches shuffled: little padding, and company that changes from epoch to epoch.
-
-    Args:
-        durations: seconds of each recording.
-        weights: how often each recording comes in an epoch (see `TrainSet.repeat`).
-        rank, world: this process's share in distributed training.
-    """
-
-    def __init__(
-        self,
-        durations: NDArray[np.float64],
-        batch_seconds: float,
-        *,
-        seed: int,
-        weights: NDArray[np.float64] | None = None,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self._durations = durations
-        self._batch_seconds = batch_seconds
-        self._seed = seed
-        self._weights = np.ones(len(durations)) if weights is None else weights
-        self._rank = rank
-        self._world = world
-        self._epoch = 0
-        self.skip = 0
-
-    @property
-    def sampler(self) -> BucketSampler:
-        """Itself: Lightning looks for `set_epoch` at a batch sampler's sampler."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of `epoch`, counted from 0."""
-        self._epoch = epoch
-
-    def batches(self, epoch: int) -> list[list[tuple[int, int]]]:
-        """This rank's batches of keys (epoch, index) for `Recordings`."""
-        rng = np.random.default_rng((self._seed, epoch))
-        times = np.floor(self._weights + rng.random(len(self._weights))).astype(int)
-        order = rng.permutation(np.repeat(np.arange(len(times)), times))
-        pool = max(int(50 * self._batch_seconds / max(float(self._durations.mean()), 1e-3)), 1)
-        cut: list[list[int]] = []
-        for start in range(0, len(order), pool):
-            part = order[start : start + pool]
-            cut += self._cut(part[np.argsort(self._durations[part], kind="stable")])
-        cut = [cut[i] for i in rng.permutation(len(cut))]
-        # Ranks must take the same number of steps or the last one waits for ever.
-        even = len(cut) - len(cut) % self._world
-        return [[(epoch, int(i)) for i in batch] for batch in cut[self._rank : even : self._world]]
-
-    def _cut(self, ordered: NDArray[np.int64]) -> list[list[int]]:
-        batches: list[list[int]] = []
-        batch: list[int] = []
-        for index in ordered.tolist():
-            longest = self._durations[index]  # the order is ascending
-            if batch and longest * (len(batch) + 1) > self._batch_seconds:
-                batches.append(batch)
-                batch = []
-            batch.append(index)
-        return [*batches, batch] if batch else batches
-
-    def __len__(self) -> int:
-        return len(self.batches(self._epoch))
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        batches = self.batches(self._epoch)
-        skip, self.skip = self.skip, 0
-        yield from batches[skip:]
 
 
 def choose_hours(manifest: Path, hours: float, seed: int) -> list[int]:
@@ -373,7 +303,7 @@ class SpeechDataModule(pl.LightningDataModule):
         """Hours of speech in one epoch."""
         return float(np.sum(self.train_recordings.durations * self._weights)) / 3600
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Item]:
         """Augmented batches; when a run resumes inside an epoch, from where it stopped."""
         trainer = self.trainer
         sampler = BucketSampler(
@@ -398,7 +328,7 @@ class SpeechDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
+    def val_dataloader(self) -> list[DataLoader[Item]]:
         """One loader for each validation set, recordings from short to long."""
         loaders = []
         for recordings in self._validation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import soxr  # type: ignore[import-untyped]
+import soxr
 from ossicle.data.formats import SAMPLE_RATE, check_rate
 
 Samples = npt.NDArray[np.float32]

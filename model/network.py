@@ -61,11 +61,11 @@ class LSTMLayer(nn.Module):
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         with torch.no_grad():
-            for bias in (self.lstm.bias_ih_l0, self.lstm.bias_hh_l0):
-                bias.zero_()
+            bias = self.lstm.get_parameter("bias_ih_l0").zero_()
+            self.lstm.get_parameter("bias_hh_l0").zero_()
             # Remember by default: a forget gate that starts open carries gradients far
             # (Jozefowicz et al. 2015). torch's gate order is input, forget, candidate, output.
-            self.lstm.bias_ih_l0[hidden : 2 * hidden] = 1.0
+            bias[hidden : 2 * hidden] = 1.0
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, U, H) -> (B, U, H)."""
@@ -162,7 +162,7 @@ class Network(nn.Module):
         n = self.config.network
         frames = math.ceil(samples.shape[1] / FRAME_SAMPLES) + n.lookahead
         samples = F.pad(samples, (0, frames * FRAME_SAMPLES - samples.shape[1]))
-        log_probs, _ = self(samples, self.initial_state(samples.shape[0]))
+        log_probs, _ = self.forward(samples, self.initial_state(samples.shape[0]))
         return log_probs[:, n.lookahead :]
 
     def parameter_count(self) -> int:

@@ -37,9 +37,9 @@ def fold_norms(network: Network) -> Network:
     with torch.no_grad():
         for layer in folded.layers:
             assert isinstance(layer, LSTMLayer)
-            weight = layer.lstm.weight_ih_l0
-            layer.lstm.bias_ih_l0 += weight @ layer.norm.bias
-            weight *= layer.norm.weight
+            weight = layer.lstm.get_parameter("weight_ih_l0")
+            layer.lstm.get_parameter("bias_ih_l0").add_(weight @ layer.norm.bias)
+            weight.mul_(layer.norm.weight)
             layer.norm.weight.fill_(1.0)
             layer.norm.bias.zero_()
     return folded

@@ -136,7 +136,7 @@ def train(
         enable_progress_bar=not quiet,
         enable_model_summary=False,
     )
-    # The sampler does go on inside an epoch (see SpeechDataModule), and the folder is the run's own.
+    # The sampler does go on inside an epoch (see SpeechDataModule); the folder is the run's own.
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     trainer.fit(

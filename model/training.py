@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import jiwer
 import pytorch_lightning as pl
@@ -16,6 +15,7 @@ from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from ossicle.model.decoding import GreedyDecoder
 from ossicle.model.network import Network
 from ossicle.model.training_config import TrainingConfig
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -147,7 +147,7 @@ class SpeechModule(pl.LightningModule):
             if isinstance(logger, pl.loggers.TensorBoardLogger):
                 logger.experiment.add_text(name, text.replace("\n", "  \n"), self.global_step)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW; linear warm-up, then half a cosine down to a fraction of the peak."""
         o = self.config.optim
         matrices = [p for p in self.parameters() if p.ndim > 1]

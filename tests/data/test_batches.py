@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.data.audio import SAMPLE_RATE, read_audio
 from ossicle.data.augment import AugmentConfig
+from ossicle.data.bucketing import BucketSampler
 from ossicle.data.cache import CacheError, PcmCache
-from ossicle.data.datamodule import BucketSampler, DataConfig, SpeechDataModule, TrainSet
+from ossicle.data.datamodule import DataConfig, SpeechDataModule, TrainSet
 from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.data.sample import sample_path
 
