@@ -34,7 +34,7 @@ class Limits:
             value = getattr(self, limit.name)
             least = lowest.get(limit.name, 1.0 if limit.type == "int" else 0.001)
             if not (math.isfinite(value) and value >= least):
-                raise ValueError(f"{flag(limit)} is {value:g}; give {least:g} or more")
+                raise ValueError(f"{flag(limit)} is {value:.15g}; give {least:g} or more")
         if self.max_message_bytes > 1 << 30:
             raise ValueError(
                 f"--max-message-bytes is {self.max_message_bytes}; gRPC's messages end at "
@@ -44,7 +44,7 @@ class Limits:
     def describe(self) -> list[str]:
         """One line for each limit: its flag, its value and what it limits."""
         return [
-            f"{flag(limit)} {getattr(self, limit.name):g}".ljust(32) + limit.metadata["help"]
+            f"{flag(limit)} {getattr(self, limit.name):.15g}".ljust(32) + limit.metadata["help"]
             for limit in fields(self)
         ]
 
