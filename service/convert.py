@@ -136,7 +136,7 @@ def session_config(config: pb.StreamingRecognitionConfig) -> SessionConfig:
     """
     _refuse_unknown_fields(config)
     durations = {
-        field.name: value.ToTimedelta().total_seconds()
+        field.name: value.seconds + value.nanos / 1e9
         for field, value in config.endpointing_config.ListFields()
     }
     try:

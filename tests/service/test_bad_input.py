@@ -148,6 +148,16 @@ STREAMS = {
         ],
         "endpointing_config: trailing_silence is -1 s",
     ),
+    "an utterance of aeons": (
+        [
+            start(
+                endpointing_config=pb.EndpointingConfig(
+                    max_utterance_duration=Duration(seconds=10**15)
+                ),
+            )
+        ],
+        "max_utterance_duration is 1e+15 s; give 1 to 300 s",
+    ),
     "an utterance without end": (
         [
             start(
