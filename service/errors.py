@@ -14,8 +14,8 @@ from ossicle.data.audio import AudioError, AudioTooLongError
 
 from .engine import EngineStopped, NoFreeSlot
 
-# The status travels in HTTP headers, which are limited; requests may quote much more.
-LONGEST_MESSAGE = 1000
+# The status travels in HTTP headers, twice and escaped, and clients refuse long ones.
+LONGEST_MESSAGE_BYTES = 1000
 # A stream lasts minutes; asking more often than this finds no other answer.
 RETRY_SECONDS = 2
 
@@ -32,7 +32,8 @@ class ServiceError(Exception):
     def __init__(self, code: grpc.StatusCode, message: str, retry_seconds: int = 0) -> None:
         super().__init__(message)
         self.code = code
-        self.message = message[:LONGEST_MESSAGE]
+        encoded = message.encode(errors="replace")[:LONGEST_MESSAGE_BYTES]
+        self.message = encoded.decode(errors="ignore")
         self.retry_seconds = retry_seconds
 
     async def abort(self, context: grpc.aio.ServicerContext[Any, Any], request_id: str) -> NoReturn:
