@@ -23,6 +23,7 @@ from .session import EndOfUtterance, Event, Final, Partial, SessionConfig, Speec
 if TYPE_CHECKING:
     from ossicle.model.runtime import ModelInfo
 
+QUOTED_CHARACTERS = 40
 _PREFIX = "AUDIO_ENCODING_"
 _ENCODINGS = {
     value: Encoding.AUTO if name == _PREFIX + "UNSPECIFIED" else Encoding[name[len(_PREFIX) :]]
@@ -65,22 +66,44 @@ class AnswerSettings:
     voice_activity: bool = False
 
 
+def refuse_unknown_fields(request: Message) -> None:
+    """Refuse what a newer client asks for and we have never heard of, at any depth of a request.
+
+    Raises:
+        ServiceError: UNIMPLEMENTED, naming the field.
+    """
+    unknown = UnknownFieldSet(request)
+    if len(unknown):
+        raise unimplemented(
+            f"this server does not know field {unknown[0].field_number} of "
+            f"{request.DESCRIPTOR.name}; it is older than the client: leave the field out"
+        )
+    # Not ListFields, which would copy the audio.
+    for field in request.DESCRIPTOR.fields:
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            if field.is_repeated:
+                for part in getattr(request, field.name):
+                    refuse_unknown_fields(part)
+            elif request.HasField(field.name):
+                refuse_unknown_fields(getattr(request, field.name))
+
+
 def check_config(config: pb.RecognitionConfig, info: ModelInfo) -> None:
     """Refuse what the served model cannot do.
 
     Raises:
         ServiceError: NOT_FOUND, INVALID_ARGUMENT or UNIMPLEMENTED, naming the field.
     """
-    _refuse_unknown_fields(config)
     if config.model not in ("", info.name):
         raise ServiceError(
-            grpc.StatusCode.NOT_FOUND, f"there is no model {config.model!r}; there is: {info.name}"
+            grpc.StatusCode.NOT_FOUND,
+            f"there is no model {_quoted(config.model)}; there is: {info.name}",
         )
     language = config.language_code.lower()
     spoken = info.language.lower()
     if language not in ("", spoken, spoken.split("-")[0]):
         raise invalid(
-            f"language_code is {config.language_code!r}; the model {info.name} speaks only "
+            f"language_code is {_quoted(config.language_code)}; the model {info.name} speaks only "
             f"{info.language}"
         )
     if config.max_alternatives < 0:
@@ -134,7 +157,6 @@ def session_config(config: pb.StreamingRecognitionConfig) -> SessionConfig:
     Raises:
         ServiceError: INVALID_ARGUMENT for a duration out of its range.
     """
-    _refuse_unknown_fields(config)
     durations = {
         field.name: value.seconds + value.nanos / 1e9
         for field, value in config.endpointing_config.ListFields()
@@ -240,15 +262,6 @@ def _word(word: Word, settings: AnswerSettings) -> pb.WordInfo:
     return info
 
 
-def _refuse_unknown_fields(message: Message) -> None:
-    """A newer client may ask for what we have never heard of; it must not believe it was heard."""
-    unknown = UnknownFieldSet(message)
-    if len(unknown):
-        raise unimplemented(
-            f"this server does not know field {unknown[0].field_number} of "
-            f"{message.DESCRIPTOR.name}; it is older than the client: leave the field out"
-        )
-    for field, value in message.ListFields():
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
-            for part in value if field.is_repeated else (value,):
-                _refuse_unknown_fields(part)
+def _quoted(value: str) -> str:
+    """A value of a request for a message, which must have room for the remedy after it."""
+    return repr(value if len(value) <= QUOTED_CHARACTERS else value[:QUOTED_CHARACTERS] + "…")

@@ -75,11 +75,13 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     ) -> pb.ListModelsResponse:
         """Say what this server can do."""
         async with self._call(context, "ListModels") as request_id:
+            convert.refuse_unknown_fields(request)
             return convert.model_list(self._engine.info, self._limits, request_id)
 
     async def _recognize(
         self, request: pb.RecognizeRequest, request_id: str
     ) -> pb.RecognizeResponse:
+        convert.refuse_unknown_fields(request)
         if not request.HasField("config"):
             raise invalid("config is missing; it says how to read the audio")
         convert.check_config(request.config, self._engine.info)

@@ -130,7 +130,7 @@ class StreamingCall:
         """The next request, or None if the client has half-closed.
 
         Raises:
-            ServiceError: DEADLINE_EXCEEDED or UNAVAILABLE.
+            ServiceError: DEADLINE_EXCEEDED, UNAVAILABLE or, for an unknown field, UNIMPLEMENTED.
         """
         message = asyncio.ensure_future(anext(requests, None))
         either: set[asyncio.Future[Any]] = {message, self._drain}
@@ -143,7 +143,10 @@ class StreamingCall:
         finally:
             message.cancel()
         if message.done():
-            return message.result()
+            request = message.result()
+            if request is not None:
+                convert.refuse_unknown_fields(request)
+            return request
         if self._drain.done():
             raise draining()
         raise ServiceError(

@@ -11,6 +11,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from ossicle.data.sample import sample_path
+from ossicle.service.errors import ServiceError
 from ossicle.service.limits import Limits
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
@@ -70,6 +71,11 @@ CONFIGS = {
         "10000000",
     ),
     "encoding": (linear16(encoding=77), INVALID, "encoding is 77"),
+    "a model of many words": (
+        linear16(model="\N{EAR}" * 900),
+        grpc.StatusCode.NOT_FOUND,
+        "…'; there is: ",
+    ),
     "model": (linear16(model="gpt"), grpc.StatusCode.NOT_FOUND, "no model 'gpt'; there is: "),
     "language": (linear16(language_code="de-DE"), INVALID, "'de-DE'; the model"),
     "alternatives": (linear16(max_alternatives=3), UNIMPLEMENTED, "max_alternatives is 3"),
@@ -116,6 +122,31 @@ def test_a_configuration_is_refused_by_both_methods(
         stub.Recognize(pb.RecognizeRequest(config=config, audio_content=bytes(SECOND)))
     assert error.value.code() is code
     assert message in error.value.details()
+
+
+def test_a_long_message_is_cut_between_characters_to_what_headers_hold() -> None:
+    message = ServiceError(INVALID, "x" + "\N{EAR}" * 900).message
+    assert len(message.encode()) == 997
+    assert message == "x" + "\N{EAR}" * 249
+
+
+def test_unknown_fields_beside_the_configuration_are_refused_too(stub: Any) -> None:
+    later = Refused(stub, [start(), with_unknown_field(audio(bytes(SECOND)))])
+    assert (later.code, later.results) == (UNIMPLEMENTED, [])
+    assert "field 99 of StreamingRecognizeRequest" in later.details
+    within = pb.StreamingRecognizeRequest(finalize=with_unknown_field(pb.Finalize()))
+    refused = Refused(stub, [start(), audio(bytes(SECOND)), within])
+    assert refused.code is UNIMPLEMENTED
+    assert "field 99 of Finalize" in refused.details
+    assert [result.is_final for result in refused.results] == [True]
+    for method, request in (
+        (stub.Recognize, pb.RecognizeRequest(config=linear16(), audio_content=bytes(SECOND))),
+        (stub.ListModels, pb.ListModelsRequest()),
+    ):
+        with pytest.raises(grpc.RpcError) as error:
+            method(with_unknown_field(request))
+        assert error.value.code() is UNIMPLEMENTED
+        assert f"field 99 of {type(request).__name__}" in error.value.details()
 
 
 @pytest.mark.parametrize("language", ["en-US", "en-us", "EN", ""])
