@@ -1,0 +1,42 @@
+"""The documents that repeat what the code says must say the same."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from ossicle.model.runtime import list_models
+from ossicle.service.limits import Limits, environment_variable, flag
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", ["data", "model", "service"])
+def test_the_map_names_every_module_and_no_other(folder: str) -> None:
+    section = CONTRIBUTING.split(f"### {folder}/", 1)[1].split("###", 1)[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    mapped = set(re.findall(r"`(\w+\.py)`", " ".join(rows)))
+    modules = {path.name for path in (REPOSITORY / folder).glob("*.py")} - {"__init__.py"}
+    assert mapped == modules
+
+
+def test_the_table_of_limits_is_the_servers() -> None:
+    rows = re.findall(r"^\| `(--\S+)` \| `(\S+)` \| (\S+) \|", README, flags=re.MULTILINE)
+    assert rows == [
+        (flag(limit), environment_variable(limit), str(limit.default)) for limit in fields(Limits)
+    ]
+
+
+def test_compose_passes_every_limit_on() -> None:
+    compose = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
+    for limit in fields(Limits):
+        assert f"      {environment_variable(limit)}:\n" in compose
+
+
+def test_every_bundled_model_has_a_row_in_the_readme() -> None:
+    models = list_models()
+    assert models
+    for model in models:
+        assert re.search(rf"^\| `?{re.escape(model.name)}`? \|", README, flags=re.MULTILINE)
