@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from calls import SECOND, TIMEOUT, audio, linear16, start
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from ossicle.data.sample import sample_path
@@ -16,27 +17,8 @@ from ossicle.service.limits import Limits
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
 
-SECOND = 32_000  # bytes of LINEAR16 at 16 kHz
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
-TIMEOUT = 30
-
-
-def linear16(**fields: Any) -> pb.RecognitionConfig:
-    settings = {"encoding": pb.AUDIO_ENCODING_LINEAR16, "sample_rate_hertz": 16_000, **fields}
-    return pb.RecognitionConfig(**settings)
-
-
-def start(
-    config: pb.RecognitionConfig | None = None, **fields: Any
-) -> pb.StreamingRecognizeRequest:
-    return pb.StreamingRecognizeRequest(
-        streaming_config=pb.StreamingRecognitionConfig(config=config or linear16(), **fields)
-    )
-
-
-def audio(data: bytes) -> pb.StreamingRecognizeRequest:
-    return pb.StreamingRecognizeRequest(audio_content=data)
 
 
 class Refused:
@@ -320,18 +302,3 @@ def test_an_idle_client_is_sent_its_final_and_away(serve: Any, tapes: Any) -> No
     assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "nothing was sent for 0.3 s" in refused.details
     assert [result.alternatives[0].transcript for result in refused.results] == ["hello"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"max_streams": 0}, "--max-streams is 0; give 1 or more"),
-        ({"queue_seconds": 0.5}, "--queue-seconds is 0.5; give 1 or more"),
-        ({"idle_timeout_seconds": 0}, "--idle-timeout-seconds is 0; give"),
-        ({"max_session_seconds": -1}, "--max-session-seconds is -1; give 0 or more"),
-        ({"max_message_bytes": 1 << 31}, "--max-message-bytes is 2147483648"),
-    ],
-)
-def test_limits_that_make_no_sense_are_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Limits(**fields)

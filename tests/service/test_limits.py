@@ -1,7 +1,10 @@
-"""The limits of a server as it tells them."""
+"""The limits of a server: which make sense, and how it tells them."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from ossicle.service.limits import Limits
 
 
@@ -17,3 +20,18 @@ def test_limits_are_told_as_they_would_be_typed() -> None:
         ["--max-unary-seconds", "120"],
         ["--grace-seconds", "10"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_streams": 0}, "--max-streams is 0; give 1 or more"),
+        ({"queue_seconds": 0.5}, "--queue-seconds is 0.5; give 1 or more"),
+        ({"idle_timeout_seconds": 0}, "--idle-timeout-seconds is 0; give"),
+        ({"max_session_seconds": -1}, "--max-session-seconds is -1; give 0 or more"),
+        ({"max_message_bytes": 1 << 31}, "--max-message-bytes is 2147483648"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Limits(**fields)
