@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from ossicle.speech.v1 import speech_pb2 as pb
@@ -17,6 +17,8 @@ from .engine import Engine
 from .errors import ServiceError, as_service_error, draining, invalid
 from .intake import AudioIntake
 from .limits import Limits
+
+T = TypeVar("T")
 
 
 class StreamingCall:
@@ -59,7 +61,7 @@ class StreamingCall:
             ServiceError: the status to end with, if it is not OK.
             AudioError, EngineError: likewise.
         """
-        first = await self._receive(requests)
+        first = await self._until_drained(self._receive(requests))
         if first is None or first.WhichOneof("streaming_request") != "streaming_config":
             raise invalid("the first message must be streaming_config; send it before any audio")
         config = first.streaming_config
@@ -93,17 +95,41 @@ class StreamingCall:
         intake: AudioIntake,
         stream: AioStream,
     ) -> None:
-        """Pass requests on until the client is done or something is wrong."""
+        """Pass requests on until the client is done, something is wrong or the server drains."""
         try:
-            while (request := await self._receive(requests)) is not None:
-                await self._handle(request, intake, stream)
-            await intake.finish(stream)
+            await self._until_drained(self._pass_on(requests, intake, stream))
         except Exception as error:
             self._error = as_service_error(error)
         if self._error and not stream.samples:
             stream.cancel()
         else:
             stream.close()
+
+    async def _pass_on(
+        self,
+        requests: AsyncIterator[pb.StreamingRecognizeRequest],
+        intake: AudioIntake,
+        stream: AioStream,
+    ) -> None:
+        while (request := await self._receive(requests)) is not None:
+            await self._handle(request, intake, stream)
+        await intake.finish(stream)
+
+    async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` returns; it is cut off, in a long message too, when the server drains.
+
+        Raises:
+            ServiceError: UNAVAILABLE if it was cut off.
+        """
+        task = asyncio.create_task(work)
+        either: set[asyncio.Future[Any]] = {task, self._drain}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            task.cancel()
+        if task.done():
+            return task.result()
+        raise draining()
 
     async def _handle(
         self, request: pb.StreamingRecognizeRequest, intake: AudioIntake, stream: AioStream
@@ -130,16 +156,12 @@ class StreamingCall:
         """The next request, or None if the client has half-closed.
 
         Raises:
-            ServiceError: DEADLINE_EXCEEDED, UNAVAILABLE or, for an unknown field, UNIMPLEMENTED.
+            ServiceError: DEADLINE_EXCEEDED or, for an unknown field, UNIMPLEMENTED.
         """
+        # Not wait_for, which before Python 3.12 may lose that it was cancelled.
         message = asyncio.ensure_future(anext(requests, None))
-        either: set[asyncio.Future[Any]] = {message, self._drain}
         try:
-            await asyncio.wait(
-                either,
-                timeout=self._limits.idle_timeout_seconds,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait({message}, timeout=self._limits.idle_timeout_seconds)
         finally:
             message.cancel()
         if message.done():
@@ -147,8 +169,6 @@ class StreamingCall:
             if request is not None:
                 convert.refuse_unknown_fields(request)
             return request
-        if self._drain.done():
-            raise draining()
         raise ServiceError(
             grpc.StatusCode.DEADLINE_EXCEEDED,
             f"nothing was sent for {self._limits.idle_timeout_seconds:g} s; send audio, silence "

@@ -147,6 +147,34 @@ def test_shutting_down_sends_every_stream_its_final(
         thread.end()
 
 
+def test_shutting_down_does_not_wait_for_a_long_message_to_be_worked_off(
+    server_thread: Any, tapes: Any
+) -> None:
+    class Slow(type(tapes.model)):  # type: ignore[misc]
+        def step(self, samples: Any, state: Any) -> Any:
+            time.sleep(0.05)
+            return super().step(samples, state)
+
+    # The message alone takes the network 30 s, three times the grace.
+    said = (tapes.record("hello ") * 32767).astype("<i2").tobytes() * 200
+    thread = server_thread(Slow(), Limits(queue_seconds=1, grace_seconds=10))
+    try:
+        thread.start().result(TIMEOUT)
+        with grpc.insecure_channel(thread.server.address) as channel:
+            stub = speech_pb2_grpc.SpeechServiceStub(channel)
+            live = LiveStream(stub, start(interim_results=True), audio(said))
+            next(live.call)
+            thread.stop()
+            responses, end = until_error(live)
+            assert transcripts(responses)[-1].startswith("hello hello")
+            assert responses[-1].results[0].is_final
+            assert end.code() is grpc.StatusCode.UNAVAILABLE
+            assert "shutting down" in end.details()
+            live.half_close()
+    finally:
+        thread.end()
+
+
 def test_a_port_that_is_taken_is_an_error(serve: Any, server: SpeechServer, tapes: Any) -> None:
     with (
         pytest.raises(OSError, match=f"cannot listen on {server.address}"),
