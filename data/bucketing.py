@@ -20,8 +20,15 @@ class BucketSampler(Sampler[list[Key]]):
 
     Args:
         durations: seconds of each recording.
+        batch_seconds: size of a batch; a longer recording is a batch alone.
+        seed, epoch: what the order is a function of.
         weights: how often each recording comes in an epoch (see `TrainSet.repeat`).
         rank, world: this process's share in distributed training.
+        skip: batches at the start that an interrupted run has already seen; they still count in
+            the length.
+
+    Attributes:
+        batches: this rank's batches of keys for `Recordings`.
     """
 
     def __init__(
@@ -30,42 +37,28 @@ class BucketSampler(Sampler[list[Key]]):
         batch_seconds: float,
         *,
         seed: int,
+        epoch: int = 0,
         weights: NDArray[np.float64] | None = None,
         rank: int = 0,
         world: int = 1,
+        skip: int = 0,
     ) -> None:
         self._durations = durations
         self._batch_seconds = batch_seconds
-        self._seed = seed
-        self._weights = np.ones(len(durations)) if weights is None else weights
-        self._rank = rank
-        self._world = world
-        self._epoch = 0
-        self.skip = 0
-
-    @property
-    def sampler(self) -> BucketSampler:
-        """Itself: Lightning looks for `set_epoch` at a batch sampler's sampler."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of `epoch`, counted from 0."""
-        self._epoch = epoch
-
-    def batches(self, epoch: int) -> list[list[Key]]:
-        """This rank's batches of keys (epoch, index) for `Recordings`."""
-        rng = np.random.default_rng((self._seed, epoch))
-        times = np.floor(self._weights + rng.random(len(self._weights))).astype(int)
+        self._skip = skip
+        rng = np.random.default_rng((seed, epoch))
+        weights = np.ones(len(durations)) if weights is None else weights
+        times = np.floor(weights + rng.random(len(weights))).astype(int)
         order = rng.permutation(np.repeat(np.arange(len(times)), times))
-        pool = max(int(50 * self._batch_seconds / max(float(self._durations.mean()), 1e-3)), 1)
+        pool = max(int(50 * batch_seconds / max(float(durations.mean()), 1e-3)), 1)
         cut: list[list[int]] = []
         for start in range(0, len(order), pool):
             part = order[start : start + pool]
-            cut += self._cut(part[np.argsort(self._durations[part], kind="stable")])
+            cut += self._cut(part[np.argsort(durations[part], kind="stable")])
         cut = [cut[i] for i in rng.permutation(len(cut))]
         # Ranks must take the same number of steps or the last one waits for ever.
-        even = len(cut) - len(cut) % self._world
-        return [[(epoch, int(i)) for i in batch] for batch in cut[self._rank : even : self._world]]
+        even = len(cut) - len(cut) % world
+        self.batches = [[(epoch, i) for i in batch] for batch in cut[rank:even:world]]
 
     def _cut(self, ordered: NDArray[np.int64]) -> list[list[int]]:
         batches: list[list[int]] = []
@@ -79,9 +72,7 @@ class BucketSampler(Sampler[list[Key]]):
         return [*batches, batch] if batch else batches
 
     def __len__(self) -> int:
-        return len(self.batches(self._epoch))
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        batches = self.batches(self._epoch)
-        skip, self.skip = self.skip, 0
-        yield from batches[skip:]
+        yield from self.batches[self._skip :]

@@ -219,6 +219,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self._train: Recordings | None = None
         self._weights = np.zeros(0)
         self._validation: list[Recordings] = []
+        self._has_started = False
 
     @property
     def validation_names(self) -> list[str]:
@@ -304,26 +305,30 @@ class SpeechDataModule(pl.LightningDataModule):
         return float(np.sum(self.train_recordings.durations * self._weights)) / 3600
 
     def train_dataloader(self) -> DataLoader[Item]:
-        """Augmented batches; when a run resumes inside an epoch, from where it stopped."""
+        """Augmented batches of the trainer's epoch, to be asked for anew in each epoch.
+
+        The first time in a resumed run, it goes on where the run stopped.
+        """
         trainer = self.trainer
+        skip = trainer.fit_loop.epoch_loop.batch_progress.current.ready if trainer else 0
         sampler = BucketSampler(
             self.train_recordings.durations,
             self.config.batch_seconds,
             seed=self._seed,
+            epoch=trainer.current_epoch if trainer else 0,
             weights=self._weights,
             rank=trainer.global_rank if trainer else 0,
             world=trainer.world_size if trainer else 1,
+            # Later the count is that of the epoch that has just ended.
+            skip=0 if self._has_started else skip,
         )
-        if trainer is not None:
-            sampler.set_epoch(trainer.current_epoch)
-            sampler.skip = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self._has_started = True
         workers = self.config.workers
         return DataLoader(
             self.train_recordings,
             batch_sampler=sampler,
             collate_fn=collate,
             num_workers=workers,
-            persistent_workers=workers > 0,
             prefetch_factor=8 if workers else None,
             pin_memory=torch.cuda.is_available(),
         )

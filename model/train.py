@@ -28,7 +28,9 @@ from ossicle.data.datamodule import SpeechDataModule
 from ossicle.data.manifest import manifest_digest
 from ossicle.data.text import Tokenizer
 from ossicle.model.curves import next_part
+from ossicle.model.export import WEIGHTS, load_checkpoint, load_weights
 from ossicle.model.features import OVERLAP, LogMel
+from ossicle.model.network import Network
 from ossicle.model.training import SpeechModule
 from ossicle.model.training_config import TrainingConfig
 from pytorch_lightning.callbacks import (
@@ -109,8 +111,10 @@ def train(
     module = SpeechModule(config, data.validation_names)
     if not resume:
         if config.init is not None:
-            start_from(module, config.init)
-        set_statistics(module.network.features, data)
+            # With the statistics that those weights were trained on.
+            start_from(module.network, config.init)
+        else:
+            set_statistics(module.network.features, data)
         _print(quiet, f"{data.train_hours:.2f} h of speech an epoch; {data.census}")
         _print(quiet, f"{module.network.parameter_count() / 1e6:.2f} M parameters")
     (run / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
@@ -127,6 +131,8 @@ def train(
         limit_val_batches=1.0 if config.data.validation else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        # Epochs differ in their number of batches, and Lightning validates by that number.
+        reload_dataloaders_every_n_epochs=1,
         log_every_n_steps=log_every,
         logger=[
             CSVLogger(run, name="", version=next_part(run)),
@@ -192,10 +198,22 @@ def set_statistics(features: LogMel, data: SpeechDataModule) -> None:
     features.deviation.copy_((total[1] / frames - mean**2).clamp(min=1e-4).sqrt())
 
 
-def start_from(module: SpeechModule, checkpoint: Path) -> None:
-    """Take the weights of a checkpoint, of this configuration's shape."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
-    module.load_state_dict(state)
+def start_from(network: Network, source: Path) -> None:
+    """Take the weights, feature statistics included, of a checkpoint or of a model folder.
+
+    Raises:
+        ValueError: there are none, or they are of another shape.
+    """
+    if (source / WEIGHTS).is_file():
+        state = load_weights(source).state_dict()
+    elif source.is_file():
+        state = load_checkpoint(source, network.config).state_dict()
+    else:
+        raise ValueError(f"init is {source}: neither a checkpoint nor a folder with {WEIGHTS}")
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"the weights of {source} have another shape: {error}") from error
 
 
 def _print(quiet: bool, text: str) -> None:

@@ -44,7 +44,7 @@ class TrainingConfig:
         precision: Lightning's name: "bf16-mixed" or "32-true".
         validate_every: epochs between validations.
         checkpoint_every: steps between checkpoints to resume from.
-        init: checkpoint whose weights to start from, if not from scratch.
+        init: checkpoint or model folder whose weights to start from, if not from scratch.
         augment, spec_augment: absent switches them off.
     """
 

@@ -84,7 +84,7 @@ def test_buckets_hold_everything_once_within_their_size(
     durations: list[float], seconds: float, epoch: int
 ) -> None:
     lengths = np.array(durations)
-    batches = BucketSampler(lengths, seconds, seed=1).batches(epoch)
+    batches = BucketSampler(lengths, seconds, seed=1, epoch=epoch).batches
     indices = [index for batch in batches for _, index in batch]
     assert sorted(indices) == list(range(len(durations)))
     assert all(e == epoch for batch in batches for e, _ in batch)
@@ -95,27 +95,24 @@ def test_buckets_hold_everything_once_within_their_size(
 
 def test_buckets_waste_little() -> None:
     lengths = np.random.default_rng(0).gamma(2, 2, 3000).clip(0.5, 18)
-    batches = BucketSampler(lengths, 120, seed=1).batches(0)
+    batches = BucketSampler(lengths, 120, seed=1).batches
     padded = sum(len(b) * max(lengths[i] for _, i in b) for b in batches)
     assert lengths.sum() / padded > 0.9
 
 
 def test_orders_differ_by_epoch_and_repeat_by_seed() -> None:
     lengths = np.linspace(1, 10, 100)
-    sampler = BucketSampler(lengths, 30, seed=1)
-    flat = [[i for b in sampler.batches(epoch) for _, i in b] for epoch in (0, 1)]
+    orders = [BucketSampler(lengths, 30, seed=1, epoch=epoch).batches for epoch in (0, 1, 1)]
+    flat = [[index for batch in order for _, index in batch] for order in orders]
     assert flat[0] != flat[1]
-    again = BucketSampler(lengths, 30, seed=1)
-    assert again.batches(1) == sampler.batches(1)
-    assert BucketSampler(lengths, 30, seed=2).batches(1) != sampler.batches(1)
+    assert orders[1] == orders[2]
+    assert BucketSampler(lengths, 30, seed=2, epoch=1).batches != orders[1]
 
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_ranks_share_the_batches_evenly(world: int) -> None:
     lengths = np.linspace(1, 10, 100)
-    shares = [
-        BucketSampler(lengths, 30, seed=1, rank=r, world=world).batches(0) for r in range(world)
-    ]
+    shares = [BucketSampler(lengths, 30, seed=1, rank=r, world=world).batches for r in range(world)]
     assert len({len(share) for share in shares}) == 1
     keys = [key for share in shares for batch in share for key in batch]
     assert len(keys) == len(set(keys))
@@ -124,7 +121,7 @@ def test_ranks_share_the_batches_evenly(world: int) -> None:
 def test_weights_repeat_and_thin_out() -> None:
     lengths = np.ones(400)
     weights = np.repeat([0.0, 0.5, 1.0, 2.5], 100)
-    batches = BucketSampler(lengths, 50, seed=1, weights=weights).batches(0)
+    batches = BucketSampler(lengths, 50, seed=1, weights=weights).batches
     counts = np.bincount([i for b in batches for _, i in b], minlength=400).reshape(4, 100)
     assert counts[0].sum() == 0
     assert 30 < counts[1].sum() < 70
@@ -132,12 +129,11 @@ def test_weights_repeat_and_thin_out() -> None:
     assert set(counts[3]) == {2, 3}
 
 
-def test_skip_is_taken_once() -> None:
-    sampler = BucketSampler(np.ones(100), 10, seed=1)
-    everything = list(sampler)
-    sampler.skip = 4
-    assert list(sampler) == everything[4:]
-    assert list(sampler) == everything
+def test_skipped_batches_still_count() -> None:
+    everything = list(BucketSampler(np.ones(100), 10, seed=1))
+    rest = BucketSampler(np.ones(100), 10, seed=1, skip=4)
+    assert list(rest) == everything[4:]
+    assert len(rest) == len(everything)
 
 
 def test_batches_are_padded_with_zeros(manifest: Path) -> None:

@@ -22,6 +22,8 @@ from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
 from ossicle.model.curves import read_curves
 from ossicle.model.decoding import GreedyDecoder
+from ossicle.model.export import export, load_checkpoint
+from ossicle.model.runtime import find_model
 from ossicle.model.train import RunExistsError, train
 from ossicle.model.training import SpeechModule, ctc_loss
 from ossicle.model.training_config import OptimConfig, TrainingConfig
@@ -170,6 +172,8 @@ def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) ->
 
     continued, uncut = read_curves(tmp_path / "cut"), read_curves(tmp_path / "whole")
     assert uncut["train/loss"]
+    # Fourteen steps are two whole epochs of five batches, each validated, and a part of a third.
+    assert len(uncut["train/cer"]) == len(continued["train/cer"]) == 2
     assert continued["train/loss"][-1][1] == pytest.approx(uncut["train/loss"][-1][1], rel=1e-3)
 
     facts = json.loads((tmp_path / "cut" / "run.json").read_text())
@@ -187,6 +191,32 @@ def test_runs_are_not_overwritten(manifest: Path, tmp_path: Path) -> None:
     (run / "resume.ckpt").touch()
     with pytest.raises(RunExistsError, match="add --resume"):
         train(config, run)
+
+
+@pytest.mark.parametrize("source", ["checkpoint", "model folder"])
+def test_starts_from_trained_weights(manifest: Path, tmp_path: Path, source: str) -> None:
+    config = configuration(manifest)
+    short = replace(config, optim=replace(config.optim, steps=2))
+    train(short, tmp_path / "first", accelerator="cpu", quiet=True)
+    init = tmp_path / "first" / "resume.ckpt"
+    first = load_checkpoint(init)
+    if source == "model folder":
+        init = tmp_path / "folder"
+        export(first, init)
+    frozen = replace(short, init=init, optim=replace(short.optim, learning_rate=0.0, steps=1))
+    second = train(frozen, tmp_path / "second", accelerator="cpu", quiet=True).network
+    for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        torch.testing.assert_close(b, a, atol=1e-6, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [("nowhere", "neither a checkpoint nor a folder"), ("bundled", "have another shape")],
+)
+def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message: str) -> None:
+    path = find_model() if init == "bundled" else manifest.parent / init
+    with pytest.raises(ValueError, match=message):
+        train(configuration(manifest, init=path), manifest.parent / "run", quiet=True)
 
 
 @pytest.mark.parametrize(
