@@ -6,6 +6,7 @@ The folder holds `config.json`, `weights.safetensors` (float16), `model.onnx` (f
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
@@ -71,11 +72,14 @@ def load_checkpoint(checkpoint: Path, config: ModelConfig | None = None) -> Netw
     Raises:
         ValueError: the checkpoint has no configuration beside it, or another shape.
     """
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        raise ValueError(f"{checkpoint} is no checkpoint of `ossicle train`: {error}") from error
     if config is None:
         from ossicle.model.training_config import TrainingConfig
 
         config = TrainingConfig.load(checkpoint.parent / "config.yaml").model
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
     network = Network(config)
     try:
         network.load_state_dict(

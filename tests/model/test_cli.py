@@ -1,0 +1,95 @@
+"""`ossicle train`, `export` and `evaluate` in a row, and their refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from ossicle.data.manifest import Utterance, write_manifest
+from ossicle.service.cli import app
+from typer.testing import CliRunner
+
+
+def ossicle(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def config(tmp_path: Path, sample: np.ndarray) -> Path:
+    """A configuration of two steps on four cuts of the bundled recording."""
+    utterances = []
+    for i in range(4):
+        soundfile.write(tmp_path / f"{i}.flac", sample[i * 16_000 :][:16_000], 16_000)
+        utterances.append(Utterance(tmp_path / f"{i}.flac", 1.0, "every day"))
+    write_manifest(tmp_path / "cuts.jsonl", utterances)
+    manifest = str(tmp_path / "cuts.jsonl")
+    values = {
+        "data": {
+            "train": [{"manifest": manifest}],
+            "validation": [manifest],
+            "cache": str(tmp_path / "cache"),
+            "workers": 0,
+        },
+        "model": {"name": "two-steps", "network": {"channels": 4, "hidden": 16, "layers": 1}},
+        "optim": {"steps": 2, "warmup_steps": 1},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path / "config.yaml"
+
+
+def test_train_export_evaluate(config: Path, tmp_path: Path) -> None:
+    run, folder = tmp_path / "run", tmp_path / "model"
+    trained = ossicle("train", config, "--run", run, "--accelerator", "cpu")
+    assert trained.exit_code == 0, trained.output
+    assert "kept 4" in trained.output
+    assert "heard" in trained.output
+
+    again = ossicle("train", config, "--run", run)
+    assert again.exit_code == 1
+    assert "add --resume" in again.output
+
+    exported = ossicle("export", run / "resume.ckpt", folder)
+    assert exported.exit_code == 0, exported.output
+    assert "float: largest difference" in exported.output
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "weights.safetensors",
+        "model.onnx",
+        "model.int8.onnx",
+        "training.yaml",
+        "training.json",
+        "curves.csv",
+        "curves.png",
+    }
+
+    # A folder's own weights can be exported again, under another name.
+    renamed = ossicle("export", folder / "weights.safetensors", tmp_path / "b", "--name", "b")
+    assert renamed.exit_code == 0, renamed.output
+
+    evaluated = ossicle("evaluate", tmp_path / "cuts.jsonl", "--model", tmp_path / "b")
+    assert evaluated.exit_code == 0, evaluated.output
+    assert "b int8:" in evaluated.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "absent.yaml"], "absent.yaml"),
+        (["train", "CONFIG", "--accelerator", "tpu"], "use auto, cpu or gpu"),
+        (["train", "CONFIG", "--run", "NEW", "--resume"], "leave --resume out"),
+        (["export", "absent.ckpt", "NEW"], "absent.ckpt"),
+        (["export", "CONFIG", "NEW"], "is no checkpoint"),
+        (["export", "absent.ckpt", "NEW", "--audio", "absent.wav"], "absent.wav"),
+    ],
+)
+def test_refusals_name_the_value(
+    config: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    names = {"CONFIG": str(config), "NEW": str(tmp_path / "new")}
+    result = ossicle(*(names.get(argument, argument) for argument in arguments))
+    assert result.exit_code in (1, 2)
+    assert message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
