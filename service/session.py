@@ -256,6 +256,9 @@ class Session:
                     self._decoder.advance(log_probs[undecoded : i + 1])
                     if self._detector.spoken or self._config.single_utterance:
                         events += self._end_by_rule(frame + 1)
+                    elif self._detector.in_speech:
+                        # Speech was cut just before, and nothing came after the cut.
+                        events.append(self._speech_end(frame + 1))
                     self._start_segment(self._position(frame + 1))
                     return events
         self._decoder.advance(log_probs[undecoded:])

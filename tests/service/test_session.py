@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.service.endpoint import EndpointConfig
 from ossicle.service.session import (
@@ -111,6 +111,14 @@ def test_speech_ends_with_its_utterance_at_the_latest(tapes: Any) -> None:
     assert kinds == [SpeechBegin, SpeechEnd, Final, Final]
 
 
+def test_speech_ends_if_it_is_given_up_right_after_a_cut(tapes: Any) -> None:
+    config = SessionConfig(interim_results=False, endpointing=EndpointConfig(0.2, 1.2, 1))
+    events = Runner(tapes, config).feed([tapes.record("abcdefghijklm_" + PAUSE + "n")])
+    kinds = [type(event) for event in events if not isinstance(event, Final)]
+    assert kinds == [SpeechBegin, SpeechEnd, SpeechBegin, SpeechEnd]
+    assert texts(events)[0] == "abcdefghijklm"
+
+
 def test_a_final_after_a_pause_loses_and_repeats_nothing(tapes: Any) -> None:
     said = PAUSE.join(["one", "two", "three", "four"])
     assert texts(Runner(tapes).feed([tapes.record(said)])) == ["one", "two", "three", "four"]
@@ -205,6 +213,7 @@ speech = st.lists(st.tuples(words, pauses), max_size=6).map(
 )
 
 
+@settings(deadline=None)
 @given(
     said=st.lists(speech, min_size=1, max_size=3),
     cuts=st.lists(st.integers(0, 60_000), max_size=8),
