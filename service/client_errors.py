@@ -8,6 +8,7 @@
     │   ├── UnknownModelError         NOT_FOUND           the message lists the models there are
     │   ├── UnsupportedError          UNIMPLEMENTED       a feature the server does not have
     │   ├── LimitError                OUT_OF_RANGE        past a limit of the server
+    │   │                             RESOURCE_EXHAUSTED  a message far past it, refused by gRPC
     │   └── AuthenticationError       UNAUTHENTICATED, PERMISSION_DENIED
     ├── BusyError                     RESOURCE_EXHAUSTED  no free stream; see ``retry_after``
     ├── UnavailableError              UNAVAILABLE         not reachable, or shutting down
@@ -69,7 +70,7 @@ class UnsupportedError(RequestError):
 
 
 class LimitError(RequestError):
-    """The recording or the session is longer than the server allows."""
+    """The recording, the session or a message is longer than the server allows."""
 
 
 class AuthenticationError(RequestError):
@@ -114,6 +115,7 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> OssicleError:
     """The exception for a failed call; works for the errors of ``grpc`` and of ``grpc.aio``."""
     status = error.code()
     details = error.details() or status.name
+    kind = _BY_STATUS.get(status, ServerError)
     # What the server itself says comes with trailers; without any, the call did not get there.
     trailers = dict(cast("Iterable[tuple[str, str]]", error.trailing_metadata() or ()))
     if status is grpc.StatusCode.UNAVAILABLE and not trailers:
@@ -123,9 +125,11 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> OssicleError:
         )
     elif status is grpc.StatusCode.DEADLINE_EXCEEDED and not trailers:
         message = f"no answer from {address} within the timeout of this call"
+    elif status is grpc.StatusCode.RESOURCE_EXHAUSTED and not trailers:
+        message = f"{details}; send the recording in parts, as a stream"
+        kind = LimitError
     else:
         message = details
-    kind = _BY_STATUS.get(status, ServerError)
     return kind(message, status, trailers.get("x-request-id", ""), _retry_after(error))
 
 

@@ -1,4 +1,4 @@
-"""The model under test, a server on the loopback interface, and a recogniser of tapes."""
+"""The model under test, servers on the loopback interface, and a recogniser of tapes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,6 +21,7 @@ from ossicle.model.runtime import AcousticModel, ModelInfo, State, find_model
 from ossicle.service.limits import Limits
 from ossicle.service.server import SpeechServer
 from ossicle.speech.v1 import speech_pb2_grpc
+from scripted import Scripted
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TOKENS = ("", " ", *LETTERS)
@@ -156,3 +157,14 @@ def server(model: AcousticModel) -> Iterator[SpeechServer]:
 def stub(server: SpeechServer) -> Iterator[speech_pb2_grpc.SpeechServiceStub]:
     with grpc.insecure_channel(server.address) as channel:
         yield speech_pb2_grpc.SpeechServiceStub(channel)
+
+
+@pytest.fixture
+def scripted() -> Iterator[tuple[Scripted, str]]:
+    server = grpc.server(ThreadPoolExecutor(4))
+    servicer = Scripted()
+    speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield servicer, f"127.0.0.1:{port}"
+    server.stop(0).wait()

@@ -1,221 +1,25 @@
-"""The client library against gRPC servers on the loopback interface.
-
-`Scripted` is a real server whose handlers do what a test tells them, for answers that the real
-one gives only in rare moments (busy, draining, faulty); what it is sent is kept for inspection.
-"""
+"""The client library against a scripted server: what it sends, and what it makes of answers."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import pytest
-from google.protobuf import any_pb2, duration_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 from ossicle.service import client as client_library
 from ossicle.service.client import (
     AsyncSpeechClient,
-    AuthenticationError,
-    BusyError,
-    CallCancelledError,
     Endpointing,
     Finalize,
-    InvalidRequestError,
-    LimitError,
-    OssicleError,
-    RequestError,
-    ServerError,
     SpeechClient,
     SpeechEvent,
     SpeechEventKind,
-    TimedOutError,
-    UnavailableError,
-    UnknownModelError,
-    UnsupportedError,
 )
-from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
-
-Request = speech_pb2.StreamingRecognizeRequest
-Response = speech_pb2.StreamingRecognizeResponse
-
-
-def seconds(value: float) -> duration_pb2.Duration:
-    return duration_pb2.Duration(seconds=int(value), nanos=round((value % 1) * 1e9))
-
-
-def spoken(text: str, *, is_final: bool, end: float = 0.0) -> Response:
-    alternative = speech_pb2.SpeechRecognitionAlternative(transcript=text)
-    if is_final:
-        alternative.confidence = 0.5
-    result = speech_pb2.StreamingRecognitionResult(
-        alternatives=[alternative],
-        is_final=is_final,
-        stability=0.0 if is_final else 0.25,
-        result_end_offset=seconds(end),
-    )
-    return Response(results=[result], audio_processed=seconds(end), request_id="r-1")
-
-
-class Scripted(speech_pb2_grpc.SpeechServiceServicer):
-    """Answers with what `unary` and `streaming` return."""
-
-    def __init__(self) -> None:
-        self.received: list[Request | speech_pb2.RecognizeRequest] = []
-        self.calls = 0
-        self.unary: Callable[[grpc.ServicerContext], speech_pb2.RecognizeResponse]
-        self.streaming: Callable[[Iterator[Request], grpc.ServicerContext], Iterable[Response]] = (
-            lambda requests, context: [spoken("", is_final=True) for _ in list(requests)[:0]]
-        )
-
-    def Recognize(  # noqa: N802
-        self, request: speech_pb2.RecognizeRequest, context: grpc.ServicerContext
-    ) -> speech_pb2.RecognizeResponse:
-        self.calls += 1
-        self.received.append(request)
-        return self.unary(context)
-
-    def StreamingRecognize(  # noqa: N802
-        self, request_iterator: Iterator[Request], context: grpc.ServicerContext
-    ) -> Iterator[Response]:
-        self.calls += 1
-
-        def kept() -> Iterator[Request]:
-            for request in request_iterator:
-                self.received.append(request)
-                yield request
-
-        yield from self.streaming(kept(), context)
-
-
-@pytest.fixture
-def scripted() -> Iterator[tuple[Scripted, str]]:
-    server = grpc.server(ThreadPoolExecutor(4))
-    servicer = Scripted()
-    speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield servicer, f"127.0.0.1:{port}"
-    server.stop(0).wait()
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (grpc.StatusCode.INVALID_ARGUMENT, InvalidRequestError),
-        (grpc.StatusCode.NOT_FOUND, UnknownModelError),
-        (grpc.StatusCode.UNIMPLEMENTED, UnsupportedError),
-        (grpc.StatusCode.OUT_OF_RANGE, LimitError),
-        (grpc.StatusCode.UNAUTHENTICATED, AuthenticationError),
-        (grpc.StatusCode.PERMISSION_DENIED, AuthenticationError),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, BusyError),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, TimedOutError),
-        (grpc.StatusCode.CANCELLED, CallCancelledError),
-        (grpc.StatusCode.INTERNAL, ServerError),
-        (grpc.StatusCode.UNKNOWN, ServerError),
-    ],
-)
-def test_each_status_has_its_exception_with_message_and_request_id(
-    scripted: tuple[Scripted, str], status: grpc.StatusCode, kind: type[OssicleError]
-) -> None:
-    servicer, address = scripted
-
-    def refuse(context: grpc.ServicerContext) -> speech_pb2.RecognizeResponse:
-        context.set_trailing_metadata((("x-request-id", "r-7"),))
-        context.abort(status, "sample_rate_hertz is 0; give 8000 to 192000")
-
-    servicer.unary = refuse
-    with SpeechClient(address) as client, pytest.raises(OssicleError) as caught:
-        client.recognize(b"audio")
-    assert type(caught.value) is kind
-    assert str(caught.value) == "sample_rate_hertz is 0; give 8000 to 192000"
-    assert caught.value.status is status
-    assert caught.value.request_id == "r-7"
-    assert caught.value.retry_after is None
-    refused = status in {
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.NOT_FOUND,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.OUT_OF_RANGE,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.PERMISSION_DENIED,
-    }
-    assert isinstance(caught.value, RequestError) == refused
-
-
-def busy(context: grpc.ServicerContext) -> None:
-    detail = any_pb2.Any()
-    detail.Pack(error_details_pb2.RetryInfo(retry_delay=seconds(2.5)))
-    status = status_pb2.Status(
-        code=code_pb2.RESOURCE_EXHAUSTED, message="all 64 streams are taken", details=[detail]
-    )
-    context.abort_with_status(rpc_status.to_status(status))
-
-
-def test_a_busy_server_says_when_to_come_back(scripted: tuple[Scripted, str]) -> None:
-    servicer, address = scripted
-
-    def streaming(requests: Iterator[Request], context: grpc.ServicerContext) -> list[Response]:
-        busy(context)
-        return []
-
-    servicer.streaming = streaming
-    with SpeechClient(address) as client, pytest.raises(BusyError) as caught:
-        list(client.stream([b"audio"]))
-    assert caught.value.retry_after == 2.5
-
-    async def asynchronous() -> None:
-        async with AsyncSpeechClient(address) as client:
-            async for _ in client.stream([b"audio"]):
-                pass
-
-    with pytest.raises(BusyError) as caught:
-        asyncio.run(asynchronous())
-    assert caught.value.retry_after == 2.5
-
-
-def test_unary_calls_are_repeated_while_the_server_is_unavailable(
-    scripted: tuple[Scripted, str],
-) -> None:
-    servicer, address = scripted
-
-    def third_time(context: grpc.ServicerContext) -> speech_pb2.RecognizeResponse:
-        if servicer.calls < 3:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
-        alternative = speech_pb2.SpeechRecognitionAlternative(transcript="yes")
-        result = speech_pb2.SpeechRecognitionResult(alternatives=[alternative])
-        return speech_pb2.RecognizeResponse(results=[result])
-
-    servicer.unary = third_time
-    with SpeechClient(address) as client:
-        assert client.recognize(b"audio").text == "yes"
-    assert servicer.calls == 3
-
-
-def test_streams_are_never_repeated(scripted: tuple[Scripted, str]) -> None:
-    servicer, address = scripted
-
-    def unavailable(requests: Iterator[Request], context: grpc.ServicerContext) -> list[Response]:
-        context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
-
-    servicer.streaming = unavailable
-    with SpeechClient(address) as client, pytest.raises(UnavailableError):
-        list(client.stream([b"audio"]))
-    assert servicer.calls == 1
-
-
-def test_an_unreachable_server_is_named_with_a_remedy() -> None:
-    with SpeechClient("127.0.0.1:1") as client:
-        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1.*ossicle serve"):
-            client.health()
-        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1.*ossicle serve"):
-            list(client.stream([b"audio"]))
+from ossicle.speech.v1 import speech_pb2
+from scripted import Request, Response, Scripted, answers, seconds
 
 
 def test_the_options_arrive_as_the_contract_has_them(scripted: tuple[Scripted, str]) -> None:
@@ -268,17 +72,6 @@ def test_options_left_alone_send_an_empty_configuration(scripted: tuple[Scripted
     assert servicer.received == [
         Request(streaming_config=speech_pb2.StreamingRecognitionConfig(config=config))
     ]
-
-
-def answers(requests: Iterator[Request], context: grpc.ServicerContext) -> Iterator[Response]:
-    """One partial for each chunk, one event, one final when the stream is half-closed."""
-    yield Response(
-        speech_event_type=speech_pb2.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN,
-        speech_event_offset=seconds(0.5),
-    )
-    for number, _ in enumerate(request for request in requests if request.audio_content):
-        yield spoken(f"word {number}", is_final=False, end=number)
-    yield spoken("the end", is_final=True, end=9.25)
 
 
 def test_results_and_events_come_as_they_are_sent(scripted: tuple[Scripted, str]) -> None:
@@ -355,41 +148,6 @@ def test_leaving_the_loop_ends_the_call_on_the_server(scripted: tuple[Scripted, 
             break
         assert ended.wait(5)
     stop.set()
-
-
-def test_a_stream_is_given_up_after_its_timeout(scripted: tuple[Scripted, str]) -> None:
-    servicer, address = scripted
-    servicer.streaming = answers
-    stop = threading.Event()
-
-    def slow() -> Iterator[bytes]:
-        stop.wait(10)
-        yield b"ab"
-
-    began = time.monotonic()
-    with SpeechClient(address) as client, pytest.raises(TimedOutError, match="timeout"):
-        list(client.stream(slow(), timeout=0.3))
-    stop.set()
-    assert time.monotonic() - began < 5
-
-
-def test_wrong_arguments_need_no_server(tmp_path: Path) -> None:
-    with SpeechClient("127.0.0.1:1") as client:
-        with pytest.raises(ValueError, match=r"'aac'.*linear16"):
-            client.recognize(b"", encoding="aac")
-        with pytest.raises(ValueError, match=r"'aac'.*linear16"):
-            client.stream([], encoding="aac")
-        with pytest.raises(FileNotFoundError, match=r"missing\.wav"):
-            client.recognize(tmp_path / "missing.wav")
-
-
-def test_samples_that_are_not_bytes_are_refused_with_the_remedy(
-    scripted: tuple[Scripted, str],
-) -> None:
-    servicer, address = scripted
-    servicer.streaming = answers
-    with SpeechClient(address) as client, pytest.raises(TypeError, match=r"str.*tobytes"):
-        list(client.stream(["samples"]))  # type: ignore[list-item]
 
 
 def test_the_asynchronous_client_takes_chunks_as_they_come(scripted: tuple[Scripted, str]) -> None:
