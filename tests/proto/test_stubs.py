@@ -1,5 +1,6 @@
 """The committed stubs and the contract they come from."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,19 @@ def test_check_fails_and_says_what_to_do_when_the_contract_has_changed(tmp_path:
     assert check.returncode == 1
     assert "speech_pb2.py" in check.stderr
     assert "python proto/generate.py" in check.stderr
+
+
+def test_the_packages_required_are_as_new_as_the_stubs_demand() -> None:
+    stubs = PROTO / "ossicle/speech/v1"
+    messages = (stubs / "speech_pb2.py").read_text(encoding="utf-8")
+    services = (stubs / "speech_pb2_grpc.py").read_text(encoding="utf-8")
+    protobuf = re.search(r"Domain\.PUBLIC,\s+(\d+),\s+(\d+),\s+(\d+)", messages)
+    grpcio = re.search(r"GRPC_GENERATED_VERSION = '([\d.]+)'", services)
+    assert protobuf
+    assert grpcio
+    project = (PROTO.parent / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'"protobuf>={".".join(protobuf.groups())}"' in project
+    assert f'"grpcio>={grpcio[1]}"' in project
 
 
 def test_contract_is_lint_clean() -> None:
