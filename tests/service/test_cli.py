@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -96,13 +95,15 @@ def test_ctrl_c_ends_the_command_while_standard_input_is_silent() -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
-    time.sleep(1.5)  # until it reads
+    assert process.stdin is not None
+    # More than a pipe holds: once it is written, the command reads.
+    process.stdin.write(sample_path().read_bytes()[:150_000])
+    process.stdin.flush()
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 130
     stdout, stderr = process.communicate()
-    assert (stdout, "Fatal" in stderr, "Traceback" in stderr) == ("", False, False)
+    assert (stdout, b"Fatal" in stderr, b"Traceback" in stderr) == (b"", False, False)
 
 
 def test_an_output_folder_gets_a_file_for_each_recording(
