@@ -3,7 +3,7 @@
 A run is a folder:
 
     config.yaml     the configuration, complete with defaults
-    run.json        seed, manifest digests, git commit, hardware, versions, wall time
+    run.json        seed, manifest digests, git commits, hardware, versions, wall time
     curves/         a CSV for each stretch of the run (`ossicle.model.curves` reads them together)
     tensorboard/    the same curves and sample transcripts
     resume.ckpt     to go on from; best.ckpt, the lowest mean CER of the validation sets
@@ -48,25 +48,32 @@ class RunExistsError(RuntimeError):
     """The run's folder already holds a run."""
 
 
-class WallTime(pl.Callback):
-    """Seconds spent in training, over all resumptions, kept in the checkpoint."""
+class Stretches(pl.Callback):
+    """Wall time and code of a run over all its stretches, kept in its checkpoints.
+
+    Attributes:
+        commits: the commit that each stretch ran, oldest first, without repetitions.
+    """
 
     def __init__(self) -> None:
-        self._before = 0.0
+        self._seconds_before = 0.0
         self._start = time.monotonic()
+        # Asked now: the working tree may move on while a run lasts.
+        self.commits = [git_commit()]
 
     @property
     def seconds(self) -> float:
         """Seconds so far."""
-        return self._before + time.monotonic() - self._start
+        return self._seconds_before + time.monotonic() - self._start
 
     def state_dict(self) -> dict[str, Any]:
         """What the checkpoint keeps."""
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "commits": self.commits}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting from a checkpoint."""
-        self._before = state_dict["seconds"]
+        """Go on from a checkpoint."""
+        self._seconds_before = state_dict["seconds"]
+        self.commits = list(dict.fromkeys([*state_dict["commits"], *self.commits]))
 
 
 def train(
@@ -118,7 +125,7 @@ def train(
         _print(quiet, f"{data.train_hours:.2f} h of speech an epoch; {data.census}")
         _print(quiet, f"{module.network.parameter_count() / 1e6:.2f} M parameters")
     (run / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
-    clock = WallTime()
+    stretches = Stretches()
     log_every = min(20, max(config.optim.steps // 10, 1))
     trainer = pl.Trainer(
         accelerator=accelerator,
@@ -138,7 +145,7 @@ def train(
             CSVLogger(run, name="", version=next_part(run)),
             TensorBoardLogger(run, name="", version="tensorboard"),
         ],
-        callbacks=[clock, *_callbacks(config, run, quiet)],
+        callbacks=[stretches, *_callbacks(config, run, quiet)],
         enable_progress_bar=not quiet,
         enable_model_summary=False,
     )
@@ -149,7 +156,7 @@ def train(
         module, datamodule=data, ckpt_path=str(checkpoint) if resume else None, weights_only=False
     )
     trainer.save_checkpoint(checkpoint)
-    _record(run, config, data, module, clock.seconds)
+    _record(run, config, data, module, stretches)
     return module
 
 
@@ -227,20 +234,24 @@ def _print_decoding(done: int, total: int) -> None:
 
 
 def _record(
-    run: Path, config: TrainingConfig, data: SpeechDataModule, module: SpeechModule, seconds: float
+    run: Path,
+    config: TrainingConfig,
+    data: SpeechDataModule,
+    module: SpeechModule,
+    stretches: Stretches,
 ) -> None:
     manifests = [s.manifest for s in config.data.train] + list(config.data.validation)
     facts = {
         "steps": module.global_step,
         "epochs": module.current_epoch,
         "seed": config.seed,
-        "wall_hours": round(seconds / 3600, 3),
+        "wall_hours": round(stretches.seconds / 3600, 3),
         "train_hours_per_epoch": round(data.train_hours, 2),
         "census": vars(data.census),
         "skipped_steps": module.skipped_steps,
         "parameters": module.network.parameter_count(),
         "manifests": {path.name: manifest_digest(path) for path in manifests},
-        "git_commit": git_commit(),
+        "git_commits": stretches.commits,
         "hardware": hardware(),
         "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "numpy")},
         "python": platform.python_version(),

@@ -180,6 +180,7 @@ def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) ->
     assert facts["steps"] == 14
     assert facts["census"]["kept"] == 16
     assert facts["manifests"]["train.jsonl"]
+    assert len(facts["git_commits"]) == 1
 
 
 def test_runs_are_not_overwritten(manifest: Path, tmp_path: Path) -> None:
