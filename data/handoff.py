@@ -93,7 +93,8 @@ class _Exchange:
                 block, self._output, self._output_samples = join(self._output), [], 0
                 self._turn.notify_all()
             yield block
-        if self._error is not None:
+        # To the thread, closing looks like a recording cut short: that error is nobody's.
+        if self._error is not None and not self._closed:
             raise self._error
 
     def close(self) -> None:

@@ -89,7 +89,8 @@ class GreedyDecoder:
         best = log_probs.argmax(axis=1).tolist()
         probabilities = np.exp(log_probs.max(axis=1)).tolist()
         for token, probability in zip(best, probabilities, strict=True):
-            if token != BLANK:
+            # A separator with nothing before it says nothing: a silent stream must not grow.
+            if token != BLANK and (self._emitted or self._tokens[token].strip()):
                 if token == self._previous:
                     run = self._emitted[-1]
                     self._emitted[-1] = TimedToken(

@@ -298,7 +298,11 @@ def test_close_at_any_moment(name: str, share: float, recordings: dict[str, byte
     _await_threads(before)
 
 
-def test_close_while_another_thread_feeds(recordings: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("container", ["mp3", "flac", "ogg-opus"])
+@pytest.mark.parametrize("attempt", range(8))
+def test_close_while_another_thread_feeds(
+    recordings: dict[str, bytes], container: str, attempt: int
+) -> None:
     before = threading.active_count()
     decoder = open_decoder()
     started = threading.Event()
@@ -306,8 +310,8 @@ def test_close_while_another_thread_feeds(recordings: dict[str, bytes]) -> None:
     def feed() -> None:
         try:
             while True:
-                for start in range(0, len(recordings["mp3"]), 100):
-                    decoder.feed(recordings["mp3"][start : start + 100])
+                for start in range(0, len(recordings[container]), 100):
+                    decoder.feed(recordings[container][start : start + 100])
                     started.set()
         except RuntimeError:
             pass

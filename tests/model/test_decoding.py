@@ -73,6 +73,15 @@ def test_pieces_do_not_matter(text: str, cuts: tuple[int, ...]) -> None:
     assert decode(log_probs, cuts) == decode(log_probs)
 
 
+def test_silence_is_not_remembered() -> None:
+    decoder = GreedyDecoder(TOKENS, FRAME)
+    for _ in range(50):
+        decoder.advance(path("_ _  __ "))
+    assert decoder.hypothesis().tokens == ()
+    decoder.advance(path(" a"))
+    assert [token.frame for token in decoder.hypothesis().tokens] == [401]
+
+
 def test_reset_forgets() -> None:
     decoder = GreedyDecoder(TOKENS, FRAME)
     decoder.advance(path("ab"))
