@@ -29,9 +29,9 @@ class PcmCache:
     """Random access to the decoded recordings of one manifest, in its order.
 
     Args:
-        manifest: the JSONL manifest; its content digest names the cache, so an edited manifest
-            gets a new one. Audio files replaced under an unchanged manifest are not noticed:
-            delete the cache folder then.
+        manifest: the JSONL manifest; its content and its folder name the cache, so an edited
+            manifest, or one with the same relative paths elsewhere, gets a new one. Audio files
+            replaced under an unchanged manifest are not noticed: delete the cache folder then.
         folder: where caches are kept.
         rows: only these recordings of the manifest, counted from 0; None is all of them.
         workers: processes that decode.
@@ -51,7 +51,8 @@ class PcmCache:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.utterances: list[Utterance] = read_manifest(manifest)
-        name = f"{manifest.stem}-{manifest_digest(manifest)[:16]}"
+        place = f"{manifest_digest(manifest)} {manifest.absolute().parent}"
+        name = f"{manifest.stem}-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
         if rows is not None:
             self.utterances = [self.utterances[row] for row in rows]
             chosen = hashlib.sha256(np.asarray(rows, dtype="<i8").tobytes()).hexdigest()

@@ -68,6 +68,14 @@ class DataConfig:
     max_seconds: float = 20.0
     workers: int = 2
 
+    def __post_init__(self) -> None:
+        names = [path.stem for path in self.validation]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(
+                f"several validation manifests are named {', '.join(sorted(repeated))}, and their "
+                "curves would be one: rename all but one of them"
+            )
+
 
 class Batch(NamedTuple):
     """Padded recordings and their targets.
@@ -138,15 +146,13 @@ class Recordings(Dataset[Item]):
         cache, row = self._rows[index]
         samples = self._caches[cache][row]
         text = self._caches[cache].utterances[row].text
-        seed = 0
+        rng = np.random.default_rng((self._seed, epoch, index))
         if self._augmenter is not None:
-            rng = np.random.default_rng((self._seed, epoch, index))
             augmented = self._augmenter(samples, rng)
             # Speech sped up may get too short for its text; then it is taken as spoken.
             if fits_in_frames(text, len(augmented) // 640):
                 samples = augmented
-            seed = int(rng.integers(2**31))
-        return samples, self._tokenizer.encode(text), text, seed
+        return samples, self._tokenizer.encode(text), text, int(rng.integers(2**31))
 
 
 def collate(items: Sequence[Item]) -> Batch:

@@ -74,6 +74,19 @@ def test_cache_lists_what_cannot_be_decoded(manifest: Path, tmp_path: Path) -> N
     assert not list((tmp_path / "c").glob("*.pcm")), "half a cache is none"
 
 
+def test_equal_manifests_in_different_folders_share_no_cache(tmp_path: Path) -> None:
+    heard = []
+    for name, level in (("clean", 0.1), ("loud", 0.5)):
+        folder = tmp_path / name
+        folder.mkdir()
+        soundfile.write(folder / "a.wav", np.full(8000, level), SAMPLE_RATE)
+        write_manifest(folder / "dev.jsonl", [Utterance(folder / "a.wav", 0.5, "one")])
+        heard.append(PcmCache(folder / "dev.jsonl", tmp_path / "c", workers=1)[0])
+    assert (tmp_path / "clean/dev.jsonl").read_bytes() == (tmp_path / "loud/dev.jsonl").read_bytes()
+    assert heard[0].max() == pytest.approx(0.1, abs=1e-3)
+    assert heard[1].max() == pytest.approx(0.5, abs=1e-3)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     durations=st.lists(st.floats(0.3, 20), min_size=1, max_size=200),
@@ -159,6 +172,16 @@ def test_workers_do_not_change_the_batches(manifest: Path, workers: int) -> None
         assert a.texts == b.texts
 
 
+@pytest.mark.parametrize("augment", [None, AugmentConfig(noise_probability=0)])
+def test_masks_differ_by_batch_and_repeat_by_seed(
+    manifest: Path, augment: AugmentConfig | None
+) -> None:
+    first, again = (module(manifest, augment=augment).train_dataloader() for _ in range(2))
+    seeds = [batch.seed for batch in first]
+    assert len(set(seeds)) == len(seeds) > 1
+    assert seeds == [batch.seed for batch in again]
+
+
 def test_census_counts_what_is_left_out(manifest: Path) -> None:
     data = module(manifest, min_seconds=0.6, max_seconds=2.4, train={"sources": {"odd": 0.0}})
     assert data.census.too_short == 1
@@ -171,6 +194,11 @@ def test_census_counts_what_is_left_out(manifest: Path) -> None:
 def test_hours_limit_the_training_set(manifest: Path) -> None:
     data = module(manifest, train={"hours": 5 / 3600})
     assert 5 / 3600 <= data.train_hours < 8 / 3600
+
+
+def test_validation_sets_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"manifests are named dev.*rename"):
+        DataConfig(train=(), validation=(Path("a/dev.jsonl"), Path("b/dev.jsonl")))
 
 
 def test_nothing_to_train_on_says_why(manifest: Path) -> None:
