@@ -17,6 +17,9 @@ BLANK = "<blank>"
 CHARACTERS: tuple[str, ...] = (" ", "'", *"abcdefghijklmnopqrstuvwxyz")
 """What normal text is made of, in token order."""
 
+_LONGEST_NUMBER = 15
+"""Digits of the largest number that is spoken as one: hundreds of trillions."""
+
 _SYMBOLS = {
     "&": " and ",
     "%": " percent ",
@@ -65,8 +68,9 @@ def _inflect():  # type: ignore[no-untyped-def]
 def _cardinal(digits: str) -> str:
     """'1,204' -> 'one thousand two hundred and four' -> without 'and'."""
     plain = digits.replace(",", "")
-    if len(plain) > 1 and plain.startswith("0"):
-        return " ".join(_cardinal(digit) for digit in plain)  # spoken one by one: 007
+    # Spoken one by one: 007, and what has no name because it is too large.
+    if len(plain) > _LONGEST_NUMBER or (len(plain) > 1 and plain.startswith("0")):
+        return " ".join(_cardinal(digit) for digit in plain)
     return str(_inflect().number_to_words(plain, andword="", comma=""))
 
 

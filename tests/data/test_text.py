@@ -26,6 +26,7 @@ from ossicle.data.text import BLANK, CHARACTERS, Tokenizer, fits_in_frames, norm
         ("1905", "nineteen oh five"),
         ("0.25", "zero point two five"),
         ("007", "zero zero seven"),
+        ("9" * 40, " ".join(["nine"] * 40)),
         ("100%", "one hundred percent"),
         ("naïve Ærø", "naive aero"),
         ("'quoted'", "quoted"),
