@@ -233,7 +233,7 @@ class SpecAugment:
                 start = int(rng.integers(max(length - width, 0) + 1))
                 row[start : start + width] = 0
             for _ in range(self.frequency_masks):
-                width = int(rng.integers(self.frequency_width + 1))
+                width = int(rng.integers(min(self.frequency_width, bins) + 1))
                 start = int(rng.integers(bins - width + 1))
                 row[:length, start : start + width] = 0
         return keep

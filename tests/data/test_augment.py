@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,24 @@ def test_spec_augment_masks_within_its_limits() -> None:
         assert 0.3 < row[:length].mean() < 1
         assert (row[:length] == 0).all(axis=0).sum() <= 2 * 16
     np.testing.assert_array_equal(keep, SpecAugment(6, 30, 2, 16).mask(frames, 80, seed=3))
+
+
+@pytest.mark.parametrize("length", [1, 7, 100, 4800])
+@pytest.mark.parametrize("level", [0.0, 0.1])
+def test_short_and_silent_clips_survive(length: int, level: float) -> None:
+    always = AugmentConfig(1.0, (0.9, 1.1), 1.0, (0.1, 0.3), 1.0, (5, 10), 1.0, (-20, -3), 1.0)
+    clip = (level * rng().standard_normal(length)).astype(np.float32)
+    for codec in ("telephone", "opus", "mp3"):
+        augmenter = Augmenter(replace(always, codecs=(codec,)), noises=[tone(200)])
+        heard = augmenter(clip, rng())
+        assert len(heard) == pytest.approx(length, rel=0.15, abs=1)
+        assert np.isfinite(heard).all()
+
+
+def test_masks_wider_than_the_spectrum_hide_all_of_it() -> None:
+    keeps = [SpecAugment(0, 0, 1, 500).mask(np.array([40]), 8, seed=seed) for seed in range(40)]
+    hidden = {int((keep[0] == 0).all(axis=0).sum()) for keep in keeps}
+    assert {0, 8} <= hidden
 
 
 def test_load_noise(tmp_path: Path) -> None:
