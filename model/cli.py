@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -19,16 +20,14 @@ _err = Console(stderr=True)
 
 def fail(message: str, code: int = 1) -> typer.Exit:
     """Print an error and return the exception that ends the command."""
-    _err.print(f"[red]error:[/red] {message}", highlight=False, soft_wrap=True)
+    _err.print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
     return typer.Exit(code)
 
 
 def _need_training_packages() -> None:
     missing = [name for name in ("torch", "pytorch_lightning", "onnx") if find_spec(name) is None]
     if missing:
-        raise fail(
-            f"this command needs {', '.join(missing)}: pip install 'ossicle\\[train]'", code=2
-        )
+        raise fail(f"this command needs {', '.join(missing)}: pip install 'ossicle[train]'", code=2)
 
 
 def train_command(
@@ -80,7 +79,12 @@ def train_command(
     except KeyboardInterrupt:
         # Lightning exits by this after it has saved what it could.
         raise fail(f"stopped; go on with --resume --run {folder}", code=130) from None
-    _out.print(f"done; next: ossicle export {folder / 'resume.ckpt'} FOLDER", highlight=False)
+    _out.print(
+        f"done; next: ossicle export {folder / 'resume.ckpt'} FOLDER",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def export_command(
@@ -103,6 +107,7 @@ def export_command(
     from ossicle.data.sample import sample_path
     from ossicle.model.export import (
         FLOAT_TOLERANCE,
+        WEIGHTS,
         check_parity,
         copy_record,
         export,
@@ -116,6 +121,8 @@ def export_command(
         if not checkpoint.is_file():
             raise fail(f"there is no checkpoint {checkpoint}", code=2)
         if checkpoint.suffix == ".safetensors":
+            if checkpoint.name != WEIGHTS:
+                raise fail(f"{checkpoint} is not a model folder's {WEIGHTS}", code=2)
             network = load_weights(checkpoint.parent)
         else:
             network = load_checkpoint(checkpoint)
@@ -163,23 +170,25 @@ def evaluate_command(
                 find_model(model), "int8" if precision == "int8" else "float", threads=threads
             )
         )
+        stems = [manifest.stem for manifest in manifests]
         for manifest in manifests:
+            name = manifest.stem if stems.count(manifest.stem) == 1 else str(manifest)
             utterances = read_manifest(manifest)
             recognized = list(
                 track(
                     evaluation.recognize(utterances),
-                    manifest.stem,
+                    escape(name),
                     total=len(utterances),
                     console=_err,
                     transient=True,
                     disable=not sys.stderr.isatty(),
                 )
             )
-            heard[manifest.stem] = recognized
-            scores[manifest.stem] = score(recognized)
+            heard[name] = recognized
+            scores[name] = score(recognized)
             sources = score_by(recognized, lambda r: r.utterance.source)
             if len(sources) > 1:
-                scores |= {f"{manifest.stem}: {name}": s for name, s in sources.items()}
+                scores |= {f"{name}: {source}": s for source, s in sources.items()}
     except (AudioError, ManifestError, ModelError, ValueError, OSError) as error:
         raise fail(str(error)) from error
     speed = evaluation.audio_seconds / evaluation.model_seconds
@@ -207,7 +216,7 @@ def evaluate_command(
     table = Table("set", "utterances", "words", "WER %", "95 %", "CER %", "sub", "del", "ins")
     for name, s in scores.items():
         table.add_row(
-            name,
+            escape(name),
             str(s.utterances),
             str(s.words),
             f"{100 * s.wer:.1f}",
@@ -222,4 +231,5 @@ def evaluate_command(
         f"{evaluation.model.info.name} {precision}: {speed:.0f} times real time on {threads} "
         f"thread(s), batches of recordings, decoding of audio files not counted",
         highlight=False,
+        markup=False,
     )

@@ -20,6 +20,7 @@ from ossicle.model.curves import plot_curves, read_curves, write_curves
 from ossicle.model.network import Network
 from ossicle.model.quantization import fold_norms, quantize_lstms
 from ossicle.model.runtime import AcousticModel, Precision, transcribe_whole
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -74,7 +75,7 @@ def load_checkpoint(checkpoint: Path, config: ModelConfig | None = None) -> Netw
     """
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{checkpoint} is no checkpoint of `ossicle train`: {error}") from error
     if config is None:
         from ossicle.model.training_config import TrainingConfig
@@ -91,10 +92,21 @@ def load_checkpoint(checkpoint: Path, config: ModelConfig | None = None) -> Netw
 
 
 def load_weights(folder: Path) -> Network:
-    """The network of a model folder from its `weights.safetensors`, ready to evaluate."""
+    """The network of a model folder from its `weights.safetensors`, ready to evaluate.
+
+    Raises:
+        ValueError: the weights are damaged or do not fit the folder's `config.json`.
+        OSError: one of the two is missing.
+    """
     network = Network(ModelConfig.load(folder / "config.json"))
-    weights = load_file(folder / WEIGHTS)
-    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    except RuntimeError as error:
+        raise ValueError(f"{folder / WEIGHTS} does not fit config.json: {error}") from error
     return network.eval()
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 from ossicle.data.manifest import Utterance, write_manifest
+from ossicle.model.config import ModelConfig
 from ossicle.service.cli import app
 from typer.testing import CliRunner
 
@@ -78,6 +80,10 @@ def test_train_export_evaluate(config: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["train", "absent.yaml"], "absent.yaml"),
+        (["train", "new[b]/[/b].yaml"], "new[b]/[/b].yaml"),
+        (["export", "DAMAGED.ckpt", "NEW"], "is no checkpoint"),
+        (["export", "DAMAGED/weights.safetensors", "NEW"], "weights.safetensors is damaged"),
+        (["export", "DAMAGED/other.safetensors", "NEW"], "not a model folder's weights"),
         (["train", "CONFIG", "--accelerator", "tpu"], "use auto, cpu or gpu"),
         (["train", "CONFIG", "--run", "NEW", "--resume"], "leave --resume out"),
         (["export", "absent.ckpt", "NEW"], "absent.ckpt"),
@@ -88,7 +94,21 @@ def test_train_export_evaluate(config: Path, tmp_path: Path) -> None:
 def test_refusals_name_the_value(
     config: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    names = {"CONFIG": str(config), "NEW": str(tmp_path / "new")}
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    torch.save({"state_dict": {"a": torch.zeros(1000)}}, tmp_path / "damaged.ckpt")
+    half = (tmp_path / "damaged.ckpt").read_bytes()[:2000]
+    (tmp_path / "damaged.ckpt").write_bytes(half)
+    ModelConfig().save(damaged / "config.json")
+    for name in ("weights.safetensors", "other.safetensors"):
+        (damaged / name).write_bytes(half)
+    names = {
+        "CONFIG": str(config),
+        "NEW": str(tmp_path / "new"),
+        "DAMAGED.ckpt": str(tmp_path / "damaged.ckpt"),
+        "DAMAGED/weights.safetensors": str(damaged / "weights.safetensors"),
+        "DAMAGED/other.safetensors": str(damaged / "other.safetensors"),
+    }
     result = ossicle(*(names.get(argument, argument) for argument in arguments))
     assert result.exit_code in (1, 2)
     assert message in " ".join(result.output.split())

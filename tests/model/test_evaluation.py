@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from ossicle.data.manifest import Utterance, write_manifest
+from ossicle.data.manifest import Utterance, read_manifest, write_manifest
 from ossicle.model.cli import evaluate_command
 from ossicle.model.decoding import GreedyDecoder
 from ossicle.model.evaluation import Evaluation, Recognized, score, score_by
@@ -77,8 +77,6 @@ def manifest(tmp_path: Path, sample: np.ndarray) -> Path:
 
 
 def test_batches_hear_what_single_recordings_hear(manifest: Path, sample: np.ndarray) -> None:
-    from ossicle.data.manifest import read_manifest
-
     model = AcousticModel.load(find_model())
     evaluation = Evaluation(model)
     for result in evaluation.recognize(read_manifest(manifest)):
@@ -107,6 +105,13 @@ class TestCommand:
         result = json.loads(self.run(str(manifest), "--json").stdout)
         assert len(result["transcripts"]["cuts"]) == 5
         assert result["scores"]["cuts"]["words"] == 10
+
+    def test_manifests_of_one_name_are_kept_apart(self, manifest: Path, tmp_path: Path) -> None:
+        other = tmp_path / "other" / manifest.name
+        write_manifest(other, read_manifest(manifest)[:2])
+        result = json.loads(self.run(str(manifest), str(other), "--json").stdout)
+        assert len(result["transcripts"][str(manifest)]) == 5
+        assert len(result["transcripts"][str(other)]) == 2
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
