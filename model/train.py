@@ -95,6 +95,7 @@ def train(
 
     Raises:
         RunExistsError: `run` holds a run and `resume` is false, or the other way round.
+        ValueError: the checkpoint to resume from is damaged or of another model than `config`'s.
     """
     checkpoint = run / "resume.ckpt"
     if resume and not checkpoint.exists():
@@ -103,6 +104,9 @@ def train(
         raise RunExistsError(
             f"{run} holds a run: add --resume to go on with it, or choose another --run folder"
         )
+    if resume:
+        # Read once more than needed, but refused before anything of the run is overwritten.
+        load_checkpoint(checkpoint, config.model)
     run.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, workers=True)
     progress = None if quiet else _print_decoding

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import jiwer
 import pytorch_lightning as pl
@@ -75,7 +76,8 @@ class SpeechModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Make dropout a function of seed and step, so that a resumed run repeats nothing."""
-        torch.manual_seed((self.config.seed * 1000 + self.global_rank) * 10**9 + self.global_step)
+        seed = (self.config.seed * 1000 + self.global_rank) * 10**9 + self.global_step
+        torch.manual_seed(seed % 2**63)  # torch takes 64 bits
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step; logs the loss and the seconds of speech trained per second."""
@@ -102,6 +104,14 @@ class SpeechModule(pl.LightningModule):
             self.skipped_steps += 1
             optimizer.zero_grad()
         self.log("train/skipped_steps", float(self.skipped_steps))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the count of skipped steps."""
+        checkpoint["skipped_steps"] = self.skipped_steps
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the count of skipped steps; older checkpoints have none."""
+        self.skipped_steps = checkpoint.get("skipped_steps", 0)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""

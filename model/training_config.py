@@ -35,6 +35,10 @@ class OptimConfig:
     clip: float = 1.0
     ema_decay: float = 0.998
 
+    def __post_init__(self) -> None:
+        if self.steps < 1:  # to Lightning, -1 means for ever
+            raise ValueError(f"steps is {self.steps}: train for at least 1")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:

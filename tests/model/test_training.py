@@ -132,6 +132,37 @@ def test_a_step_with_a_broken_gradient_is_skipped(manifest: Path, monkeypatch) -
     )
     assert module.skipped_steps == 1
     assert all(torch.isfinite(p).all() for p in module.parameters())
+    longer = train(
+        replace(config, optim=replace(config.optim, steps=5)),
+        manifest.parent / "run",
+        resume=True,
+        accelerator="cpu",
+        quiet=True,
+    )
+    assert longer.global_step == 5
+    assert longer.skipped_steps == 1, "a resumed run goes on counting"
+
+
+@pytest.mark.parametrize("seed", [1, 20_301_231, 2**32 - 1])
+def test_dropout_of_a_step_repeats_for_any_seed(seed: int) -> None:
+    module = SpeechModule(TrainingConfig(DataConfig(train=()), OptimConfig(steps=1), seed=seed))
+    batch = collate([(np.zeros(640, np.float32), [1], " ", 0)])
+    module.on_train_batch_start(batch, 0)
+    first = torch.rand(4)
+    module.on_train_batch_start(batch, 0)
+    torch.testing.assert_close(torch.rand(4), first, atol=0, rtol=0)
+
+
+def test_another_model_cannot_take_over_a_run(manifest: Path, tmp_path: Path) -> None:
+    config = configuration(manifest)
+    config = replace(config, optim=replace(config.optim, steps=1))
+    run = tmp_path / "run"
+    train(config, run, accelerator="cpu", quiet=True)
+    recorded = (run / "config.yaml").read_text()
+    wider = replace(config, model=replace(TINY, network=replace(TINY.network, hidden=48)))
+    with pytest.raises(ValueError, match=r"resume\.ckpt does not fit"):
+        train(wider, run, resume=True, accelerator="cpu", quiet=True)
+    assert (run / "config.yaml").read_text() == recorded
 
 
 @pytest.mark.timeout(240)
@@ -227,6 +258,7 @@ def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message:
         ("data: {train: []}\noptim: {steps: 5, speed: 3}", "speed"),
         ("data: {train: []}\noptim: {steps: many}", "steps"),
         ("data: {train: []}\noptim: {steps: 5}\nprecision: 16-mixed", "use bf16-mixed or 32-true"),
+        ("data: {train: []}\noptim: {steps: -1}", "steps is -1"),
         ("just words", "no keys"),
         ("a: [", "cannot read"),
     ],
