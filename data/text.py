@@ -43,7 +43,9 @@ _ABBREVIATIONS = {
 }
 _CURRENCY = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
 
-_MONEY = re.compile(r"([$£€])\s?(\d[\d,]*)(?:\.(\d\d))?(?!\d)")
+_MONEY = re.compile(
+    r"([$£€])\s?(\d[\d,]*)(?:\.(\d+))?(?:\s(hundred|thousand|million|billion|trillion)\b)?"
+)
 _TIME = re.compile(r"\b(\d{1,2}):(\d\d)\b")
 _ORDINAL = re.compile(r"\b(\d[\d,]*)(st|nd|rd|th)\b")
 _YEAR = re.compile(r"\b(1[1-9]\d\d|20[1-9]\d)\b(?![,.]?\d)")
@@ -74,6 +76,12 @@ def _cardinal(digits: str) -> str:
     return str(_inflect().number_to_words(plain, andword="", comma=""))
 
 
+def _decimal(whole: str, fraction: str) -> str:
+    if not fraction:
+        return _cardinal(whole)
+    return f"{_cardinal(whole)} point {' '.join(_cardinal(digit) for digit in fraction)}"
+
+
 def _year(match: re.Match[str]) -> str:
     high, low = divmod(int(match[1]), 100)
     if low == 0:
@@ -84,10 +92,12 @@ def _year(match: re.Match[str]) -> str:
 
 def _money(match: re.Match[str]) -> str:
     unit, part = _CURRENCY[match[1]]
-    whole = match[2].replace(",", "")
+    whole, fraction, scale = match[2].replace(",", ""), match[3] or "", match[4] or ""
+    if scale or len(fraction) not in (0, 2):  # 1.5 million dollars, but 1 dollar 50 cents
+        return f" {_decimal(whole, fraction)} {scale} {unit}s "
     spoken = f" {_cardinal(whole)} {unit}{'' if whole == '1' else 's'} "
-    if match[3] and match[3] != "00":
-        cents = match[3].lstrip("0")
+    if fraction.strip("0"):
+        cents = fraction.lstrip("0")
         plural = {"cent": "cents", "penny": "pence"}[part]
         spoken += f"{_cardinal(cents)} {part if cents == '1' else plural} "
     return spoken
@@ -103,10 +113,7 @@ def _time(match: re.Match[str]) -> str:
 
 def _number(match: re.Match[str]) -> str:
     whole, _, fraction = match[0].partition(".")
-    spoken = _cardinal(whole)
-    if fraction:
-        spoken += " point " + " ".join(_cardinal(digit) for digit in fraction)
-    return f" {spoken} "
+    return f" {_decimal(whole, fraction)} "
 
 
 def normalize(text: str) -> str:
