@@ -69,11 +69,12 @@ class DataConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        names = [path.stem for path in self.validation]
+        # The curves of training have this name.
+        names = ["train", *(path.stem for path in self.validation)]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(
-                f"several validation manifests are named {', '.join(sorted(repeated))}, and their "
-                "curves would be one: rename all but one of them"
+                f"the validation manifest {' and '.join(sorted(repeated))}.jsonl has a name that "
+                "another curve has: rename it"
             )
 
 

@@ -160,7 +160,8 @@ def train(
         module, datamodule=data, ckpt_path=str(checkpoint) if resume else None, weights_only=False
     )
     trainer.save_checkpoint(checkpoint)
-    _record(run, config, data, module, stretches)
+    if trainer.is_global_zero:
+        _record(run, config, data, module, stretches)
     return module
 
 

@@ -196,9 +196,10 @@ def test_hours_limit_the_training_set(manifest: Path) -> None:
     assert 5 / 3600 <= data.train_hours < 8 / 3600
 
 
-def test_validation_sets_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"manifests are named dev.*rename"):
-        DataConfig(train=(), validation=(Path("a/dev.jsonl"), Path("b/dev.jsonl")))
+@pytest.mark.parametrize("paths", [("a/dev.jsonl", "b/dev.jsonl"), ("a/train.jsonl",)])
+def test_validation_curves_have_names_of_their_own(paths: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"{Path(paths[0]).name} has a name .* rename it"):
+        DataConfig(train=(), validation=tuple(map(Path, paths)))
 
 
 def test_nothing_to_train_on_says_why(manifest: Path) -> None:

@@ -40,8 +40,8 @@ def manifest(tmp_path: Path, sample: np.ndarray) -> Path:
         length = 9600 + 800 * i
         soundfile.write(path, sample[i * 3000 : i * 3000 + length], 16_000)
         utterances.append(Utterance(path, length / 16_000, ["yes", "no", "maybe so"][i % 3]))
-    write_manifest(tmp_path / "train.jsonl", utterances)
-    return tmp_path / "train.jsonl"
+    write_manifest(tmp_path / "cuts.jsonl", utterances)
+    return tmp_path / "cuts.jsonl"
 
 
 def configuration(manifest: Path, **changes) -> TrainingConfig:
@@ -204,13 +204,13 @@ def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) ->
     continued, uncut = read_curves(tmp_path / "cut"), read_curves(tmp_path / "whole")
     assert uncut["train/loss"]
     # Fourteen steps are two whole epochs of five batches, each validated, and a part of a third.
-    assert len(uncut["train/cer"]) == len(continued["train/cer"]) == 2
+    assert len(uncut["cuts/cer"]) == len(continued["cuts/cer"]) == 2
     assert continued["train/loss"][-1][1] == pytest.approx(uncut["train/loss"][-1][1], rel=1e-3)
 
     facts = json.loads((tmp_path / "cut" / "run.json").read_text())
     assert facts["steps"] == 14
     assert facts["census"]["kept"] == 16
-    assert facts["manifests"]["train.jsonl"]
+    assert facts["manifests"]["cuts.jsonl"]
     assert len(facts["git_commits"]) == 1
 
 
