@@ -70,6 +70,11 @@ def decode_container(
             if not opened.streams.audio:
                 raise AudioError(f"the {name} file has no audio in it; send a recording of speech")
             stream = opened.streams.audio[0]
+            if stream.codec_context is None:
+                raise AudioError(
+                    f"the audio in this {name} is in a codec that is not known here; "
+                    "convert it to FLAC"
+                )
             codec = stream.codec_context.name
             if declared in (Encoding.OGG_OPUS, Encoding.WEBM_OPUS) and codec != "opus":
                 raise AudioError(

@@ -170,6 +170,12 @@ def test_pictures_and_video_are_passed_over(recordings: dict[str, bytes], tmp_pa
     assert abs(len(read_audio(path)) - len(read_audio(recordings["webm-opus"]))) < 400
 
 
+def test_unknown_codec_is_refused(recordings: dict[str, bytes]) -> None:
+    data = recordings["webm-opus"].replace(b"A_OPUS", b"A_NONE")
+    with pytest.raises(AudioError, match=r"WEBM is in a codec that is not known.*FLAC"):
+        read_audio(data)
+
+
 def test_container_without_audio(tmp_path: Path) -> None:
     path = tmp_path / "silent.webm"
     with av.open(str(path), "w") as output:
