@@ -77,8 +77,9 @@ def train_command(
     except (RunExistsError, ManifestError, CacheError, ValueError, OSError) as error:
         raise fail(str(error)) from error
     except KeyboardInterrupt:
-        # Lightning exits by this after it has saved what it could.
-        raise fail(f"stopped; go on with --resume --run {folder}", code=130) from None
+        if (folder / "resume.ckpt").exists():
+            raise fail(f"stopped; go on with --resume --run {folder}", code=130) from None
+        raise fail("stopped before the first checkpoint", code=130) from None
     _out.print(
         f"done; next: ossicle export {folder / 'resume.ckpt'} FOLDER",
         highlight=False,

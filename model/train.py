@@ -96,6 +96,7 @@ def train(
     Raises:
         RunExistsError: `run` holds a run and `resume` is false, or the other way round.
         ValueError: the checkpoint to resume from is damaged or of another model than `config`'s.
+        KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
     """
     checkpoint = run / "resume.ckpt"
     if resume and not checkpoint.exists():
@@ -156,9 +157,18 @@ def train(
     # The sampler does go on inside an epoch (see SpeechDataModule); the folder is the run's own.
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    trainer.fit(
-        module, datamodule=data, ckpt_path=str(checkpoint) if resume else None, weights_only=False
-    )
+    try:
+        trainer.fit(
+            module,
+            datamodule=data,
+            ckpt_path=str(checkpoint) if resume else None,
+            weights_only=False,
+        )
+    except SystemExit as stop:
+        # Lightning's answer to Ctrl-C; callers expect Python's.
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from None
+        raise
     trainer.save_checkpoint(checkpoint)
     if trainer.is_global_zero:
         _record(run, config, data, module, stretches)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import yaml
 from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.model.config import ModelConfig
+from ossicle.model.training import SpeechModule
 from ossicle.service.cli import app
 from typer.testing import CliRunner
 
@@ -74,6 +76,35 @@ def test_train_export_evaluate(config: Path, tmp_path: Path) -> None:
     evaluated = ossicle("evaluate", tmp_path / "cuts.jsonl", "--model", tmp_path / "b")
     assert evaluated.exit_code == 0, evaluated.output
     assert "b int8:" in evaluated.output
+
+
+@pytest.fixture
+def interrupts():
+    """Lightning switches Ctrl-C off while it shuts down."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_every", "message"), [(1, "go on with --resume"), (9, "before the first")]
+)
+def test_interrupted_training_says_how_to_go_on(
+    config: Path, tmp_path: Path, monkeypatch, interrupts, checkpoint_every: int, message: str
+) -> None:
+    values = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump({**values, "checkpoint_every": checkpoint_every}))
+    step = SpeechModule.training_step
+
+    def interrupted(self: SpeechModule, *arguments):
+        if self.global_step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(SpeechModule, "training_step", interrupted)
+    result = ossicle("train", config, "--run", tmp_path / "run", "--accelerator", "cpu")
+    assert result.exit_code == 130
+    assert message in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(
