@@ -19,7 +19,7 @@ import av
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from ossicle.data.audio import SAMPLE_RATE, read_audio
+from ossicle.data.audio import SAMPLE_RATE, AudioError, read_audio
 
 Samples = NDArray[np.float32]
 
@@ -154,18 +154,24 @@ def load_noise(manifest: Path) -> tuple[list[Samples], list[Samples]]:
     `kind` is "noise" or "rir" (room impulse response); there is no text. All are held in memory.
 
     Raises:
-        ValueError: another kind, or a missing key, naming the line.
+        ValueError: another kind, a missing key or a recording that cannot be decoded, naming the
+            line.
     """
     noises: list[Samples] = []
     responses: list[Samples] = []
     for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
-        entry = json.loads(line)
-        kind = entry.get("kind")
+        place = f"{manifest}, line {number}"
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{place}: not valid JSON: {error}") from error
+        kind = entry.get("kind") if isinstance(entry, dict) else None
         if kind not in ("noise", "rir") or "audio_filepath" not in entry:
-            raise ValueError(
-                f'{manifest}, line {number}: needs "audio_filepath" and "kind" ("noise" or "rir")'
-            )
-        samples = read_audio(manifest.parent / entry["audio_filepath"])
+            raise ValueError(f'{place}: needs "audio_filepath" and "kind" ("noise" or "rir")')
+        try:
+            samples = read_audio(manifest.parent / entry["audio_filepath"])
+        except AudioError as error:
+            raise AudioError(f"{place}: {entry['audio_filepath']}: {error}") from error
         (noises if kind == "noise" else responses).append(samples)
     return noises, responses
 

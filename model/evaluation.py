@@ -6,12 +6,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import jiwer
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.audio import read_audio
+from ossicle.data.audio import AudioError, read_audio
 from ossicle.data.manifest import Utterance
 from ossicle.data.text import normalize
 from ossicle.model.decoding import GreedyDecoder
@@ -147,12 +148,12 @@ class Evaluation:
         """Greedy transcripts, in batches of like length, not in the order given.
 
         Raises:
-            AudioError: a recording cannot be decoded.
+            AudioError: a recording cannot be decoded; names it.
         """
         order = sorted(utterances, key=lambda utterance: utterance.duration)
         for begin in range(0, len(order), BATCH):
             batch = order[begin : begin + BATCH]
-            recordings = [read_audio(utterance.audio_filepath) for utterance in batch]
+            recordings = [_read(utterance.audio_filepath) for utterance in batch]
             start = time.perf_counter()
             texts = self._transcribe(recordings)
             self.model_seconds += time.perf_counter() - start
@@ -177,3 +178,10 @@ class Evaluation:
                 # The first `delay` outputs belong to no audio, those past the end to padding.
                 decoder.advance(rows[max(delay - begin, 0) : max(end - begin, 0)])
         return [decoder.hypothesis().text for decoder in decoders]
+
+
+def _read(path: Path) -> NDArray[np.float32]:
+    try:
+        return read_audio(path)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error

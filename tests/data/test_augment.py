@@ -169,6 +169,18 @@ def test_load_noise(tmp_path: Path) -> None:
     noises, responses = load_noise(manifest)
     assert [len(n) for n in noises] == [SAMPLE_RATE]
     assert len(responses) == 1
-    manifest.write_text(json.dumps({"audio_filepath": "hum.wav", "kind": "hum"}))
-    with pytest.raises(ValueError, match="line 1"):
-        load_noise(manifest)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"audio_filepath": "hum.wav", "kind": "hum"}', "needs"),
+        ("hum.wav", "not valid JSON"),
+        ("[]", "needs"),
+        ('{"audio_filepath": "noise.jsonl", "kind": "noise"}', "noise.jsonl: this is no audio"),
+    ],
+)
+def test_bad_noise_names_its_line(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "noise.jsonl").write_text(line)
+    with pytest.raises(ValueError, match=f"line 1: .*{message}"):
+        load_noise(tmp_path / "noise.jsonl")

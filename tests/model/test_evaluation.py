@@ -106,6 +106,12 @@ class TestCommand:
         assert len(result["transcripts"]["cuts"]) == 5
         assert result["scores"]["cuts"]["words"] == 10
 
+    def test_a_bad_recording_is_named(self, manifest: Path, tmp_path: Path) -> None:
+        (tmp_path / "3.flac").write_text("no audio here")
+        result = self.run(str(manifest))
+        assert result.exit_code == 1
+        assert "3.flac: this is no audio" in " ".join(result.output.split())
+
     def test_manifests_of_one_name_are_kept_apart(self, manifest: Path, tmp_path: Path) -> None:
         other = tmp_path / "other" / manifest.name
         write_manifest(other, read_manifest(manifest)[:2])
