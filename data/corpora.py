@@ -107,9 +107,9 @@ def import_corpus(
         raise CorpusError(f"unknown corpus {name!r}; there are {', '.join(CORPORA)}")
     if subset and subset not in corpus.subsets:
         known = ", ".join(corpus.subsets) or "none"
-        raise CorpusError(f"{corpus.title} has no subset {subset!r}; there are: {known}")
+        raise CorpusError(f"the corpus {name!r} has no subset {subset!r}; there are: {known}")
     if not folder.is_dir():
-        raise CorpusError(f"{folder} is not a folder; give the one {corpus.title} is unpacked in")
+        raise CorpusError(f"{folder} is not a folder; give the one that holds {corpus.title}")
     imported = Imported([], [])
     # A link in the path to the corpus stays as it is: it is how the user names the place.
     for done, entry in enumerate(corpus.read(folder.absolute(), subset), start=1):
@@ -120,7 +120,7 @@ def import_corpus(
         if progress is not None:
             progress(done)
     if not imported.utterances and not imported.failures:
-        raise CorpusError(f"{folder} holds no recordings of {corpus.title}")
+        raise CorpusError(f"{folder} does not hold {corpus.title}")
     return imported
 
 
@@ -291,6 +291,6 @@ CORPORA: dict[str, Corpus] = {
     ),
     # Hebrew speakers saying yes and no: the usual smallest corpus to try a recipe on.
     "yesno": Corpus("YesNo", (), _read_yesno),
-    "folder": Corpus("a folder of audio files with a .txt beside each", (), _read_folder),
+    "folder": Corpus("audio files with a .txt beside each", (), _read_folder),
 }
 """The corpora by the name one types."""

@@ -146,9 +146,6 @@ def _expected_errors() -> tuple[type[Exception], ...]:
 
 def _check(files: list[str], format_name: str, output_dir: Path | None) -> None:
     """End the command if it cannot make sense, before any work is done."""
-    for file in files:
-        if Path(file).is_dir():
-            fail(f"{file} is a folder; name its recordings, for example: {file}/*.flac", USAGE)
     if files.count(_STANDARD_INPUT) > 1:
         fail("standard input (-) can be read only once", USAGE)
     if output_dir is None:

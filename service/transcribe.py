@@ -7,6 +7,7 @@ audio, so memory stays bounded however long and however many the files are.
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import threading
@@ -165,6 +166,10 @@ def opened(recording: Recording) -> Iterator[BinaryIO]:
         OSError: it cannot be read.
     """
     if isinstance(recording, str | os.PathLike):
+        if Path(recording).is_dir():
+            raise IsADirectoryError(
+                errno.EISDIR, f"is a folder; name its recordings: {recording}/*.flac"
+            )
         with Path(recording).open("rb") as file:
             yield file
     else:

@@ -64,6 +64,9 @@ def transcribe_remote(
             return FailedFile(name, error.message)
         finally:
             on_progress(Progress(name, 0, 0.0, finished=True))
+        if not duration:
+            # A stream may end before it began; a recording without a sample is a mistake.
+            return FailedFile(name, "the audio is empty; send at least one sample")
         return Transcript(name, duration, used.languages[0], used.name, segments)
 
     yield from in_order(recordings, outcome, _FILES_AT_ONCE)

@@ -124,15 +124,19 @@ def test_bad_files_are_named_and_the_others_go_on(notes: Path, tmp_path: Path) -
     empty.touch()
     command = [sys.executable, "-m", "ossicle.service.cli", "transcribe"]
     run = subprocess.run(
-        [*command, str(notes), str(missing), SAMPLE, str(empty)], capture_output=True, text=True
+        [*command, str(notes), str(missing), SAMPLE, str(empty), str(tmp_path)],
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 1
     assert run.stdout.startswith(f"{SAMPLE}: ")
     assert run.stdout.count("\n") == 1
     errors = run.stderr.splitlines()
-    assert [line.split(": ")[1] for line in errors] == [str(notes), str(missing), str(empty)]
+    bad = [notes, missing, empty, tmp_path]
+    assert [line.split(": ")[1] for line in errors] == [str(path) for path in bad]
     assert all(line.startswith("error: ") for line in errors)
     assert "No such file" in errors[1]
+    assert errors[3].endswith(f"is a folder; name its recordings: {tmp_path}/*.flac")
 
 
 def refusal(*arguments: str) -> str:
@@ -145,7 +149,6 @@ def refusal(*arguments: str) -> str:
 def test_commands_that_cannot_make_sense_are_refused_before_any_work(
     tmp_path: Path, notes: Path
 ) -> None:
-    assert f"{tmp_path} is a folder" in refusal(str(tmp_path), SAMPLE)
     assert "--output-dir" in refusal(SAMPLE, SAMPLE, "-f", "srt")
     assert "only once" in refusal("-", "-")
     assert f"{notes} is a file" in refusal(SAMPLE, "-o", str(notes))

@@ -166,6 +166,15 @@ def test_transcribing_through_the_server(served: Served, text: str, info: ModelI
         assert " ".join(words) == document["text"]
 
 
+def test_an_empty_file_is_as_bad_through_the_server(served: Served, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.flac"
+    empty.touch()
+    result = runner.invoke(app, ["transcribe", str(empty), SAMPLE, "--server", served.address])
+    assert result.exit_code == 1
+    assert f"error: {empty}: the audio is empty" in result.stderr
+    assert result.stdout.startswith(f"{SAMPLE}: ")
+
+
 def test_more_files_than_streams_wait_for_their_turn(one_stream: Served) -> None:
     result = runner.invoke(app, ["transcribe", *[SAMPLE] * 3, "--server", one_stream.address])
     assert (result.exit_code, result.stderr) == (0, "")
