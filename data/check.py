@@ -9,12 +9,9 @@ from enum import Enum
 from pathlib import Path
 
 from ossicle.data.duration import decoded_seconds
-from ossicle.data.formats import AudioError
+from ossicle.data.formats import SAMPLE_RATE, AudioError
 from ossicle.data.manifest import Utterance
-from ossicle.data.text import CHARACTERS, fits_in_frames
-
-FRAME_SECONDS = 0.04
-"""Length of one output frame of the network, which emits at most one character."""
+from ossicle.data.text import CHARACTERS, FRAME_SAMPLES, fits_in_frames
 
 
 class ProblemKind(str, Enum):
@@ -85,7 +82,7 @@ def _text_problems(utterance: Utterance) -> list[Problem]:
     unknown = sorted(set(text) - set(CHARACTERS))
     if unknown:
         problems.append(Problem(ProblemKind.VOCABULARY, audio, f"{''.join(unknown)!r} in {text!r}"))
-    if not fits_in_frames(text, int(utterance.duration / FRAME_SECONDS)):
+    if not fits_in_frames(text, int(utterance.duration / (FRAME_SAMPLES / SAMPLE_RATE))):
         detail = f"{len(text)} characters in {utterance.duration:.2f} s: {text!r}"
         problems.append(Problem(ProblemKind.TEXT_TOO_LONG, audio, detail))
     return problems

@@ -21,7 +21,7 @@ from ossicle.data.augment import AugmentConfig, Augmenter, load_noise
 from ossicle.data.bucketing import BucketSampler, Key
 from ossicle.data.cache import PcmCache
 from ossicle.data.manifest import Utterance, read_manifest
-from ossicle.data.text import Tokenizer, fits_in_frames
+from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -151,7 +151,7 @@ class Recordings(Dataset[Item]):
         if self._augmenter is not None:
             augmented = self._augmenter(samples, rng)
             # Speech sped up may get too short for its text; then it is taken as spoken.
-            if fits_in_frames(text, len(augmented) // 640):
+            if fits_in_frames(text, len(augmented) // FRAME_SAMPLES):
                 samples = augmented
         return samples, self._tokenizer.encode(text), text, int(rng.integers(2**31))
 
@@ -159,7 +159,7 @@ class Recordings(Dataset[Item]):
 def collate(items: Sequence[Item]) -> Batch:
     """Pad recordings and targets to the longest of each, samples to whole 40 ms frames."""
     longest = max(len(samples) for samples, _, _, _ in items)
-    padded = np.zeros((len(items), -(-longest // 640) * 640), dtype=np.float32)
+    padded = np.zeros((len(items), -(-longest // FRAME_SAMPLES) * FRAME_SAMPLES), dtype=np.float32)
     targets = np.zeros((len(items), max(len(t) for _, t, _, _ in items)), dtype=np.int64)
     for i, (samples, tokens, _, _) in enumerate(items):
         padded[i, : len(samples)] = samples
@@ -282,7 +282,9 @@ class SpeechDataModule(pl.LightningDataModule):
                     census.too_long += 1
                 elif not utterance.text:
                     census.no_text += 1
-                elif not fits_in_frames(utterance.text, int(duration * SAMPLE_RATE) // 640):
+                elif not fits_in_frames(
+                    utterance.text, int(duration * SAMPLE_RATE) // FRAME_SAMPLES
+                ):
                     census.text_too_long_for_audio += 1
                 else:
                     census.kept += 1

@@ -171,6 +171,10 @@ class Tokenizer:
         return "".join(self.tokens[number] for number in numbers if number != 0)
 
 
+FRAME_SAMPLES = 640
+"""Samples at 16 kHz (40 ms) to an output frame of the network, which emits at most one token."""
+
+
 def fits_in_frames(text: str, frames: int) -> bool:
     """Whether CTC can emit `text` in so many output frames U.
 

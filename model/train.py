@@ -27,6 +27,7 @@ import yaml
 from ossicle.data.datamodule import SpeechDataModule
 from ossicle.data.manifest import manifest_digest
 from ossicle.data.text import Tokenizer
+from ossicle.model.config import HOP
 from ossicle.model.curves import next_part
 from ossicle.model.export import WEIGHTS, load_checkpoint, load_weights
 from ossicle.model.features import OVERLAP, LogMel
@@ -210,7 +211,7 @@ def set_statistics(features: LogMel, data: SpeechDataModule) -> None:
     frames = 0
     for index in chosen.tolist():
         samples = torch.from_numpy(recordings.clean(index))[None]
-        usable = (samples.shape[1] - OVERLAP) // 160 * 160 + OVERLAP
+        usable = (samples.shape[1] - OVERLAP) // HOP * HOP + OVERLAP
         with torch.no_grad():
             log_mel = features.log_mel(samples[:, :usable])[0].double()
         total += torch.stack([log_mel.sum(0), log_mel.square().sum(0)])

@@ -9,6 +9,8 @@ import torch
 import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ossicle.data import text
+from ossicle.model import config
 from ossicle.model.config import HOP, WINDOW, FeatureConfig
 from ossicle.model.features import OVERLAP, LogMel, mel_filters
 
@@ -33,6 +35,10 @@ def test_filters_are_librosas() -> None:
         sr=16_000, n_fft=512, n_mels=80, fmin=20.0, fmax=8000.0, htk=False, norm="slaney"
     )
     np.testing.assert_allclose(mel_filters(CONFIG).T, expected, atol=1e-6)
+
+
+def test_batches_are_padded_to_the_networks_frames() -> None:
+    assert text.FRAME_SAMPLES == config.FRAME_SAMPLES
 
 
 def test_every_filter_hears_something() -> None:
