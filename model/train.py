@@ -6,6 +6,7 @@ A run is a folder:
     run.json        seed, manifest digests, git commits, hardware, versions, wall time
     curves/         a CSV for each stretch of the run (`ossicle.model.curves` reads them together)
     tensorboard/    the same curves and sample transcripts
+    plateau.ckpt    the last before the learning rate fell, from which a longer run goes on
     resume.ckpt     to go on from; best.ckpt, the lowest mean CER of the validation sets
 """
 
@@ -43,10 +44,29 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 STATISTICS_RECORDINGS = 1000
+PLATEAU = "plateau.ckpt"
 
 
 class RunExistsError(RuntimeError):
     """The run's folder already holds a run."""
+
+
+class KeepPlateau(pl.Callback):
+    """Keeps the checkpoint from which a finished run can be made longer.
+
+    Args:
+        path: of the checkpoint, written when the learning rate begins to fall.
+        step: when that is.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        self._step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Write it when its time has come."""
+        if trainer.global_step == self._step:
+            trainer.save_checkpoint(self._path)
 
 
 class Stretches(pl.Callback):
@@ -189,6 +209,7 @@ def _callbacks(config: TrainingConfig, run: Path, quiet: bool) -> list[pl.Callba
             every_n_train_steps=config.checkpoint_every,
             enable_version_counter=False,
         ),
+        KeepPlateau(run / PLATEAU, config.optim.decay_start),
         LearningRateMonitor("step"),
     ]
     if config.data.validation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from ossicle.model.decoding import GreedyDecoder
 from ossicle.model.network import Network
+from ossicle.model.optimizer import GateMuon
 from ossicle.model.training_config import TrainingConfig
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -158,24 +158,17 @@ class SpeechModule(pl.LightningModule):
                 logger.experiment.add_text(name, text.replace("\n", "  \n"), self.global_step)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW; linear warm-up, then half a cosine down to a fraction of the peak."""
+        """Muon and AdamW; linear warm-up, a plateau, then a linear fall."""
         o = self.config.optim
-        matrices = [p for p in self.parameters() if p.ndim > 1]
-        vectors = [p for p in self.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": o.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+        gates = [p for layer in self.network.layers for p in layer.lstm.parameters() if p.ndim > 1]
+        taken = set(map(id, gates))
+        rest = [p for p in self.parameters() if id(p) not in taken]
+        others = [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": o.weight_decay},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=o.learning_rate, betas=(0.9, 0.98))
-
-        def factor(step: int) -> float:
-            if step < o.warmup_steps:
-                return (step + 1) / o.warmup_steps
-            done = min((step - o.warmup_steps) / max(o.steps - o.warmup_steps, 1), 1.0)
-            half_cosine = 0.5 + 0.5 * math.cos(math.pi * done)
-            return o.final_fraction + (1 - o.final_fraction) * half_cosine
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        optimizer = GateMuon(gates, others, lr=o.learning_rate, weight_decay=o.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, o.learning_rate_factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

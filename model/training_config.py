@@ -18,11 +18,12 @@ class OptimConfig:
     """How the weights move.
 
     Attributes:
-        steps: optimiser steps in all; the cosine reaches its end there.
-        learning_rate: its peak, after the warm-up.
+        steps: optimiser steps in all.
+        learning_rate: its plateau, after the warm-up.
         warmup_steps: steps of linear rise from 0.
-        final_fraction: the cosine ends at this fraction of the peak.
-        weight_decay: of AdamW, on matrices only.
+        decay: the share of the steps, at the end, over which it falls linearly.
+        final_fraction: it ends at this fraction of the plateau.
+        weight_decay: on matrices only.
         clip: largest norm of the gradient.
         ema_decay: of the moving average of weights, which is what gets validated and exported.
     """
@@ -30,6 +31,7 @@ class OptimConfig:
     steps: int
     learning_rate: float = 1e-3
     warmup_steps: int = 300
+    decay: float = 0.3
     final_fraction: float = 0.01
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -38,6 +40,24 @@ class OptimConfig:
     def __post_init__(self) -> None:
         if self.steps < 1:  # to Lightning, -1 means for ever
             raise ValueError(f"steps is {self.steps}: train for at least 1")
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay is {self.decay}: a share of the steps, above 0, at most 1")
+
+    @property
+    def decay_start(self) -> int:
+        """The step at which the plateau ends."""
+        return self.steps - round(self.decay * self.steps)
+
+    def learning_rate_factor(self, step: int) -> float:
+        """The learning rate of a step as a share of the plateau.
+
+        With a plateau a run can be made longer: everything before the fall is the same whatever
+        its length (Hägele et al. 2024, "Scaling laws and compute-optimal training beyond fixed
+        training durations").
+        """
+        rise = min((step + 1) / max(self.warmup_steps, 1), 1.0)
+        fallen = min(max(step - self.decay_start, 0) / (self.steps - self.decay_start), 1.0)
+        return rise * (1 - (1 - self.final_fraction) * fallen)
 
 
 @dataclass(frozen=True)
