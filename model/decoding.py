@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,28 @@ class Hypothesis:
     words: tuple[Word, ...]
 
 
+class Decoder(Protocol):
+    """Decodes one utterance after the other, each in any number of pieces.
+
+    However the frames are cut into pieces, the results are the same.
+    """
+
+    def reset(self) -> None:
+        """Start the next utterance."""
+
+    def advance(self, log_probs: NDArray[np.float32]) -> None:
+        """Take the next frames, natural-log probabilities (U, V)."""
+
+    def hypothesis(self) -> Hypothesis:
+        """The best hypothesis so far, cheap enough to be asked for after every step."""
+
+    def finish(self, alternatives: int = 1) -> list[Hypothesis]:
+        """The hypotheses of the whole utterance, best first, with distinct texts.
+
+        At least one, whose text may be empty, and at most `alternatives`.
+        """
+
+
 class GreedyDecoder:
     """Best-path decoding of one utterance, incrementally.
 
@@ -110,6 +133,10 @@ class GreedyDecoder:
         return Hypothesis(
             " ".join(word.text for word in words), _mean_confidence(tokens), tokens, words
         )
+
+    def finish(self, alternatives: int = 1) -> list[Hypothesis]:
+        """The best path: greedy decoding knows no other, whatever `alternatives` asks for."""
+        return [self.hypothesis()]
 
 
 def spell_words(tokens: Sequence[TimedToken], frame_seconds: float) -> list[Word]:

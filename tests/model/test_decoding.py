@@ -90,3 +90,10 @@ def test_reset_forgets() -> None:
     hypothesis = decoder.hypothesis()
     assert hypothesis.text == "b"
     assert hypothesis.tokens[0].frame == 0
+
+
+def test_the_final_is_the_best_path_and_nothing_else() -> None:
+    decoder = GreedyDecoder(TOKENS, FRAME)
+    assert [hypothesis.text for hypothesis in decoder.finish(5)] == [""]
+    decoder.advance(path("c_a_t"))
+    assert decoder.finish(5) == [decoder.hypothesis()]
