@@ -58,12 +58,14 @@ class Hypothesis:
     Attributes:
         text: the words, separated by single spaces.
         confidence: geometric mean over all tokens, 0 to 1; 0 if there are none.
+        score: natural logarithm of its weight among the alternatives of one final.
     """
 
     text: str
     confidence: float
     tokens: tuple[TimedToken, ...]
     words: tuple[Word, ...]
+    score: float = 0.0
 
 
 class Decoder(Protocol):
