@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ossicle.data.check import check_utterances
-from ossicle.data.corpora import CORPORA, CorpusError, Imported, import_corpus
-from ossicle.data.manifest import ManifestError, Utterance, read_manifest, write_manifest
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+)
 from rich.table import Table
+
+if TYPE_CHECKING:  # what a command needs is imported when it runs: `ossicle --help` must not wait
+    from ossicle.data.corpora import Imported
+    from ossicle.data.leaks import Leak
+    from ossicle.data.manifest import Utterance
 
 LISTED = 20
 """Examples of each kind of problem that are printed."""
 
+CORPUS_NAMES = ("librispeech", "commonvoice", "ljspeech", "speechcommands", "yesno", "folder")
+"""The keys of `corpora.CORPORA`."""
+
 data_app = typer.Typer(
-    no_args_is_help=True, help="Bring speech corpora into manifests and check manifests."
+    no_args_is_help=True,
+    help="Bring speech corpora into manifests, check manifests and make synthetic speech.",
 )
 
 _report = Console()
@@ -29,7 +44,7 @@ _errors = Console(stderr=True)
 
 @data_app.command("import")
 def import_command(
-    corpus: Annotated[str, typer.Argument(help=f"One of {', '.join(CORPORA)}.")],
+    corpus: Annotated[str, typer.Argument(help=f"One of {', '.join(CORPUS_NAMES)}.")],
     path: Annotated[Path, typer.Argument(help="Folder that the corpus is unpacked in.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Manifest to write, e.g. train.jsonl.")
@@ -42,9 +57,12 @@ def import_command(
 
     Recordings that cannot be used are counted and listed. Exits with 1 if none can be used.
     """
+    from ossicle.data.corpora import CorpusError, import_corpus
+    from ossicle.data.manifest import write_manifest
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
     try:
-        with Progress(*columns, console=_errors, transient=True) as bar:
+        with _stoppable(f"{output} is not written"), _progress(*columns) as bar:
             task = bar.add_task(f"reading {corpus}", total=None)
             imported = import_corpus(
                 corpus, path, subset, lambda done: bar.update(task, completed=done)
@@ -74,6 +92,9 @@ def check_command(
     vocabulary and duplicates; with --deep also recordings that cannot be decoded or whose duration
     is not the manifest's. Exits with 1 if there is any problem.
     """
+    from ossicle.data.check import check_utterances
+    from ossicle.data.manifest import ManifestError, read_manifest
+
     utterances: list[Utterance] = []
     for manifest in manifests:
         try:
@@ -83,7 +104,7 @@ def check_command(
         _report.print(f"{escape(str(manifest))}: {_summary(read)}", soft_wrap=True)
         utterances += read
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=_errors, transient=True) as bar:
+    with _stoppable("the check is not complete"), _progress(*columns) as bar:
         task = bar.add_task("decoding" if deep else "checking", total=len(utterances))
         problems = check_utterances(
             utterances,
@@ -108,6 +129,83 @@ def check_command(
     raise typer.Exit(1)
 
 
+@data_app.command("leaks")
+def leaks_command(
+    training: Annotated[
+        list[Path],
+        typer.Argument(
+            help="What is trained on: manifests (.jsonl) and text, a sentence a line; "
+            "also .gz and .xz."
+        ),
+    ],
+    against: Annotated[
+        list[Path],
+        typer.Option("--against", "-a", help="Manifest to validate or test on; may be repeated."),
+    ],
+    sentence_words: Annotated[
+        int, typer.Option(min=1, help="A shared sentence of so many words or more is a leak.")
+    ] = 5,
+    run_words: Annotated[
+        int, typer.Option(min=1, help="So many words in a row that are shared are a leak.")
+    ] = 8,
+    shared_speaker: Annotated[
+        list[str] | None,
+        typer.Option(help="Speaker meant to be on both sides; may be repeated."),
+    ] = None,
+    shared_source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Source of utterances to validate on whose sentences may be trained on, such as "
+            "prompts that everybody reads; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Find speakers, recordings and sentences that are trained on and judged by.
+
+    A shared speaker or recording is always a leak. A sentence is one if all of it, in normal form,
+    or a long run of its words is in the training data; shorter ones belong to the language.
+    Exits with 1 if there is a leak that was not named as meant.
+    """
+    from ossicle.data.leaks import LeakRules, find_leaks
+    from ossicle.data.manifest import ManifestError
+    from ossicle.data.text_file import TextFileError
+
+    rules = LeakRules(
+        sentence_words, run_words, tuple(shared_speaker or ()), tuple(shared_source or ())
+    )
+    try:
+        with (
+            _stoppable("the search is not complete"),
+            _progress(
+                SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn()
+            ) as bar,
+        ):
+            task = bar.add_task("lines searched", total=None)
+            report = find_leaks(
+                training, against, rules, lambda lines: bar.update(task, completed=lines)
+            )
+    except (ManifestError, TextFileError) as error:
+        raise _fail(str(error)) from error
+    _list_leaks("found", report.leaks)
+    _list_leaks("accepted", report.accepted)
+    if report.unnamed:
+        named = _count(report.unnamed, "utterance")
+        _errors.print(f"[yellow]{named} without a speaker, which may be anybody[/yellow]")
+    _report.print(escape(report.summary()), highlight=False, soft_wrap=True)
+    if report.leaks:
+        raise typer.Exit(1)
+
+
+def _list_leaks(title: str, leaks: Sequence[Leak]) -> None:
+    for kind in dict.fromkeys(leak.kind for leak in leaks):
+        of_kind = [leak for leak in leaks if leak.kind is kind]
+        _report.print(f"[bold]{title}: {kind.value}[/bold]")
+        for leak in of_kind[:LISTED]:
+            _report.print(escape(f"  {leak}"), highlight=False, soft_wrap=True)
+        if len(of_kind) > LISTED:
+            _report.print(f"  and {len(of_kind) - LISTED} more")
+
+
 def _list_failures(imported: Imported) -> None:
     failures = imported.failures
     if not failures:
@@ -123,9 +221,28 @@ def _list_failures(imported: Imported) -> None:
 def _summary(utterances: list[Utterance]) -> str:
     hours = sum(utterance.duration for utterance in utterances) / 3600
     speakers = len({utterance.speaker for utterance in utterances if utterance.speaker})
-    return f"{len(utterances)} utterances, {hours:.2f} hours, {speakers or 'unknown'} speakers"
+    known = _count(speakers, "speaker") if speakers else "unknown speakers"
+    return f"{_count(len(utterances), 'utterance')}, {hours:.2f} hours, {known}"
 
 
-def _fail(message: str) -> typer.Exit:
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
+    # Disabled, it prints nothing; otherwise it would leave an empty line in a log.
+    return Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal)
+
+
+@contextmanager
+def _stoppable(consequence: str) -> Iterator[None]:
+    """End the command by Ctrl-C with one line that says what became of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _fail(f"stopped; {consequence}", code=130) from None
+
+
+def _fail(message: str, code: int = 1) -> typer.Exit:
     _errors.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
-    return typer.Exit(1)
+    return typer.Exit(code)

@@ -58,7 +58,7 @@ def read_manifest(path: str | Path) -> list[Utterance]:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    utterances.append(_parse(line, folder, f"{path}, line {number}"))
+                    utterances.append(parse_utterance(line, folder, f"{path}, line {number}"))
     except OSError as error:
         raise ManifestError(f"cannot read the manifest {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -114,7 +114,16 @@ def _record(utterance: Utterance, folder: Path) -> dict[str, Any]:
     }
 
 
-def _parse(line: str, folder: Path, place: str) -> Utterance:
+def parse_utterance(line: str, folder: Path, place: str) -> Utterance:
+    """One line of a manifest.
+
+    Args:
+        folder: absolute path that relative paths are relative to.
+        place: what an error calls the line.
+
+    Raises:
+        ManifestError: the line is not valid.
+    """
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from ossicle.data.check import ProblemKind, check_utterances
-from ossicle.data.cli import data_app
+from ossicle.data.cli import CORPUS_NAMES, data_app
+from ossicle.data.corpora import CORPORA
 from ossicle.data.manifest import Utterance, read_manifest, write_manifest
 from ossicle.data.sample import sample_path, sample_text, sample_utterance
 from typer.testing import CliRunner
@@ -94,7 +95,7 @@ def test_import_command(good: Utterance, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "1 of 2 recordings are left out" in result.output
     assert "[alone].flac" in result.output
-    assert "1 utterances, 0.00 hours, unknown speakers" in result.output
+    assert "1 utterance, 0.00 hours, unknown speakers" in result.output
     (utterance,) = read_manifest(manifest)
     assert utterance == replace(good, speaker="", source="folder")
 
@@ -113,6 +114,35 @@ def test_import_command_failures(tmp_path: Path) -> None:
     assert not manifest.exists()
 
 
-def test_commands_do_not_import_torch() -> None:
-    program = "import ossicle.data.cli, sys; sys.exit('torch' in sys.modules)"
+def test_import_prints_no_empty_line_into_a_log(good: Utterance, tmp_path: Path) -> None:
+    good.audio_filepath.with_suffix(".txt").write_text(sample_text())
+    arguments = ["import", "folder", str(tmp_path), "-o", str(tmp_path / "train.jsonl")]
+    result = CliRunner().invoke(data_app, arguments)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+
+
+def test_ctrl_c_says_what_became_of_an_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ossicle.data.corpora.import_corpus", press)
+    manifest = tmp_path / "train.jsonl"
+    result = CliRunner().invoke(data_app, ["import", "folder", str(tmp_path), "-o", str(manifest)])
+    assert result.exit_code == 130
+    assert "stopped" in result.stderr
+    assert "is not written" in result.stderr
+    assert not manifest.exists()
+
+
+def test_the_help_names_every_corpus() -> None:
+    assert tuple(CORPORA) == CORPUS_NAMES
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    program = (
+        "import ossicle.data.cli, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -73,6 +73,23 @@ def test_librispeech_failures_are_counted(librispeech: Path, write: Write) -> No
     assert "84-121123-0002" in imported.failures[1].reason
 
 
+def test_mini_librispeech(tmp_path: Path, write: Write) -> None:
+    folder = tmp_path / "LibriSpeech" / "train-clean-5" / "1088" / "134315"
+    write(folder / "1088-134315-0000.flac", 1.5)
+    write(folder / "1088-134315-0001.flac")  # not in the transcript
+    (folder / "1088-134315.trans.txt").write_text("1088-134315-0000 AS YOU KNOW\n")
+    write(tmp_path / "LibriSpeech" / "dev-clean-2" / "84" / "121123" / "84-121123-0000.flac")
+    for below in ("", "LibriSpeech", "LibriSpeech/train-clean-5"):
+        imported = import_corpus("librispeech", tmp_path / below, "train-clean-5")
+        assert [(u.text, u.speaker, u.duration) for u in imported.utterances] == [
+            ("as you know", "librispeech/1088", 1.5)
+        ]
+        (failure,) = imported.failures
+        assert failure.reason == "1088-134315.trans.txt has no text for it"
+    (failure,) = import_corpus("librispeech", tmp_path, "dev-clean-2").failures
+    assert failure.item.endswith("84-121123.trans.txt")
+
+
 def test_commonvoice(tmp_path: Path, write: Write) -> None:
     write(tmp_path / "clips" / "common_voice_en_1.mp3")
     write(tmp_path / "clips" / "common_voice_en_2.mp3")

@@ -1,0 +1,46 @@
+"""Text files, plain or compressed, as lines."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+
+class TextFileError(ValueError):
+    """A text file cannot be read; the message names it and says why."""
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 text file without their ends; `.gz` and `.xz` are unpacked.
+
+    Only a line at a time is held in memory.
+
+    Raises:
+        TextFileError: while reading, if the file is missing, damaged or not UTF-8.
+    """
+    try:
+        with _open(path) as file:
+            for line in file:
+                yield line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise TextFileError(f"{path} is not UTF-8 text") from error
+    except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise TextFileError(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        raise TextFileError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    if path.suffix == ".xz":
+        return lzma.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is a manifest by its name: `.jsonl`, also compressed."""
+    return ".jsonl" in path.suffixes
