@@ -8,7 +8,7 @@ async with AsyncSpeechClient("localhost:50051") as client:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -20,7 +20,15 @@ from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 
 from . import client_messages as messages
 from .client_errors import from_rpc_error
-from .client_types import Endpointing, Finalize, ModelList, Recognition, Result, SpeechEvent
+from .client_types import (
+    Endpointing,
+    Finalize,
+    ModelList,
+    Recognition,
+    Result,
+    SpeechContext,
+    SpeechEvent,
+)
 
 T = TypeVar("T")
 
@@ -66,13 +74,17 @@ class AsyncSpeechClient:
         language: str = "",
         model: str = "",
         words: bool = False,
+        alternatives: int = 1,
+        speech_contexts: Sequence[SpeechContext] = (),
+        decoder: str = "",
+        beam_width: int = 0,
         timeout: float | None = 120.0,
     ) -> Recognition:
         """Transcribe one short recording; see :meth:`SpeechClient.recognize`.
 
         Raises:
             OssicleError: the call failed; see :mod:`ossicle.service.client_errors`.
-            ValueError: no such encoding.
+            ValueError: no such encoding or decoder.
             OSError: the file cannot be read.
         """
         request = speech_pb2.RecognizeRequest(
@@ -83,6 +95,10 @@ class AsyncSpeechClient:
                 language=language,
                 model=model,
                 words=words,
+                alternatives=alternatives,
+                speech_contexts=speech_contexts,
+                decoder=decoder,
+                beam_width=beam_width,
             ),
             audio_content=messages.audio_bytes(audio),
         )
@@ -101,6 +117,10 @@ class AsyncSpeechClient:
         language: str = "",
         model: str = "",
         words: bool = False,
+        alternatives: int = 1,
+        speech_contexts: Sequence[SpeechContext] = (),
+        decoder: str = "",
+        beam_width: int = 0,
         interim_results: bool = False,
         single_utterance: bool = False,
         endpointing: Endpointing | None = None,
@@ -116,7 +136,7 @@ class AsyncSpeechClient:
 
         Raises:
             OssicleError: the call failed; see :mod:`ossicle.service.client_errors`.
-            ValueError: no such encoding.
+            ValueError: no such encoding or decoder.
             TypeError: a chunk is not bytes.
         """
         first = messages.first_request(
@@ -127,6 +147,10 @@ class AsyncSpeechClient:
                 language=language,
                 model=model,
                 words=words,
+                alternatives=alternatives,
+                speech_contexts=speech_contexts,
+                decoder=decoder,
+                beam_width=beam_width,
             ),
             interim_results=interim_results,
             single_utterance=single_utterance,

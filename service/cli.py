@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from ossicle.data.cli import data_app
 from ossicle.model.cli import evaluate_command, export_command, train_command
+from ossicle.model.cli_calibrate import calibrate_command
 
 from .cli_mic import mic_command
 from .cli_serve import serve_command
@@ -40,6 +41,7 @@ app.command("health")(health_command)
 app.command("demo")(demo_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.command("calibrate")(calibrate_command)
 app.command("export")(export_command)
 app.add_typer(data_app, name="data")
 

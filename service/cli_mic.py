@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import sys
@@ -13,6 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_options import (
+    ModelOption,
+    OptionalServerOption,
+    SearchOptions,
+    ThreadsOption,
+    local_model,
+    with_search,
+)
 from .cli_output import LiveText, errors_in_one_line, fail
 from .cli_stream import CHUNK_SECONDS, SAMPLE_RATE, from_linear16, show, stream_samples
 
@@ -26,28 +33,17 @@ class MicrophoneError(RuntimeError):
     """There is no microphone to listen to, or it stopped working."""
 
 
+@with_search
 def mic_command(
-    server: Annotated[
-        str | None,
-        typer.Option(
-            envvar="OSSICLE_SERVER",
-            metavar="HOST:PORT",
-            help="Let this server do it; by default no server is needed.",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Name of a model, or without --server a model folder. Default: what "
-            "OSSICLE_MODEL says, or the bundled model; the server's own with --server.",
-        ),
-    ] = None,
+    server: OptionalServerOption = None,
+    model: ModelOption = None,
+    threads: ThreadsOption = 0,
     device: Annotated[
         str | None,
         typer.Option(help="Part of the microphone's name, or its number; default: the system's."),
     ] = None,
+    *,
+    search: SearchOptions,
 ) -> None:
     """Transcribe the microphone until Ctrl-C.
 
@@ -59,9 +55,9 @@ def mic_command(
         with stop_at_interrupt() as stop:
             chunks = microphone(stop, device)
             if server:
-                _through_server(server, chunks, model or "", text)
+                _through_server(server, chunks, model or "", search, text)
             else:
-                _in_process(chunks, model, text)
+                _in_process(chunks, model, threads, search, text)
     except MicrophoneError as error:
         fail(str(error), NO_MICROPHONE)
 
@@ -124,19 +120,28 @@ def stop_at_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _through_server(server: str, chunks: Iterable[bytes], model: str, text: LiveText) -> None:
+def _through_server(
+    server: str, chunks: Iterable[bytes], model: str, search: SearchOptions, text: LiveText
+) -> None:
     from .client import OssicleError, SpeechClient
 
     with errors_in_one_line(OssicleError), SpeechClient(server) as client:
-        show(stream_samples(client, chunks, model=model), text)
+        show(stream_samples(client, chunks, model=model, **search.request()), text)
 
 
-def _in_process(chunks: Iterable[bytes], model: str | None, text: LiveText) -> None:
-    from ossicle.model.runtime import AcousticModel, ModelError, find_model
+def _in_process(
+    chunks: Iterable[bytes],
+    model: str | None,
+    threads: int,
+    search: SearchOptions,
+    text: LiveText,
+) -> None:
+    from ossicle.model.runtime import ModelError
 
     from .engine import EngineStopped
     from .live import live
 
     with errors_in_one_line(ModelError, EngineStopped):
-        network = AcousticModel.load(find_model(model or os.environ.get("OSSICLE_MODEL")))
-        show(live(map(from_linear16, chunks), network), text)
+        network, decoding = local_model(model, threads)
+        samples = map(from_linear16, chunks)
+        show(live(samples, network, decoding, search.decoding(decoding)), text)

@@ -5,65 +5,45 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import fields
-from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_options import (
+    USAGE,
+    LocalModelOption,
+    Search,
+    ThreadsOption,
+    local_model,
+    with_group,
+)
 from .cli_output import errors_in_one_line, fail
 from .limits import Limits, environment_variable, flag
 
 if TYPE_CHECKING:
     from .server import SpeechServer
 
-USAGE = 2
+_LIMITS = [
+    inspect.Parameter(
+        limit.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=limit.default,
+        annotation=Annotated[
+            type(limit.default) if limit.type == "int" else float,
+            typer.Option(
+                flag(limit),
+                envvar=environment_variable(limit),
+                help=limit.metadata["help"],
+                rich_help_panel="Limits",
+            ),
+        ],
+    )
+    for limit in fields(Limits)
+]
 
 
-def with_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option for each of :class:`Limits`, which it is given as ``limits``."""
-    options = [
-        inspect.Parameter(
-            limit.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=limit.default,
-            annotation=Annotated[
-                type(limit.default) if limit.type == "int" else float,
-                typer.Option(
-                    flag(limit),
-                    envvar=environment_variable(limit),
-                    help=limit.metadata["help"],
-                    rich_help_panel="Limits",
-                ),
-            ],
-        )
-        for limit in fields(Limits)
-    ]
-
-    @wraps(command)
-    def collected(**options: Any) -> None:
-        values = {limit.name: options.pop(limit.name) for limit in fields(Limits)}
-        try:
-            limits = Limits(**values)
-        except ValueError as error:
-            fail(str(error), USAGE)
-        command(**options, limits=limits)
-
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in own
-        if parameter.name != "limits"
-    ]
-    collected.__signature__ = inspect.Signature([*parameters, *options])  # type: ignore[attr-defined]
-    collected.__annotations__ = {
-        parameter.name: parameter.annotation for parameter in [*parameters, *options]
-    }
-    return collected
-
-
-@with_limits
+@with_group("limits", _LIMITS, Limits)
 def serve_command(
     host: Annotated[
         str,
@@ -76,14 +56,22 @@ def serve_command(
         int,
         typer.Option(envvar="OSSICLE_PORT", min=0, max=65535, help="Port; 0 takes a free one."),
     ] = 50051,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", envvar="OSSICLE_MODEL", help="Name of a model, or a folder."),
+    model: LocalModelOption = None,
+    threads: ThreadsOption = 0,
+    decoder: Annotated[
+        Search | None,
+        typer.Option(
+            envvar="OSSICLE_DECODER",
+            help="Search for clients that choose none. Default: beam if the model has a language "
+            "model, else greedy.",
+        ),
     ] = None,
-    threads: Annotated[
+    beam_width: Annotated[
         int,
         typer.Option(
-            envvar="OSSICLE_THREADS", min=0, help="Threads of the network; 0: one for each core."
+            envvar="OSSICLE_BEAM_WIDTH",
+            min=0,
+            help="Hypotheses kept for clients that do not say; 0: the model's choice.",
         ),
     ] = 0,
     *,
@@ -96,7 +84,8 @@ def serve_command(
     """
     import logging
 
-    from ossicle.model.runtime import AcousticModel, ModelError, find_model
+    from ossicle.model.decoders import DecodingConfig
+    from ossicle.model.runtime import ModelError
 
     from .engine import EngineStopped
     from .server import SpeechServer, run_server
@@ -105,9 +94,13 @@ def serve_command(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     threads = threads or os.cpu_count() or 1
+    search = DecodingConfig(decoder.value if decoder else None, beam_width)
     with errors_in_one_line(ModelError, EngineStopped, OSError):
-        network = AcousticModel.load(find_model(model), threads=threads)
-        server = SpeechServer(network, limits, host, port)
+        network, decoding = local_model(model, threads)
+        try:
+            server = SpeechServer(network, limits, host, port, decoding=decoding, search=search)
+        except ValueError as error:
+            fail(str(error), USAGE)
         run_server(server, lambda server: print(banner(server, threads), flush=True))
 
 
@@ -118,10 +111,13 @@ def banner(server: SpeechServer, threads: int) -> str:
     info = server.engine.info
     encodings = ", ".join(encoding for encoding in ENCODINGS if encoding != AUTO)
     limits = "\n".join(f"  {line}" for line in server.limits.describe())
+    width = f", beam width {server.search.beam_width}" if server.search.beam_width else ""
+    decoder = (server.search.search or "the model's choice") + width
     return (
         f"serving on {server.address}\n"
         f"model      {info.name} ({info.language}, look-ahead {info.lookahead_ms} ms)\n"
         f"audio      {encodings}; 8 to 192 kHz\n"
         f"threads    {threads}\n"
+        f"decoder    {decoder}\n"
         f"limits\n{limits}"
     )

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .cli_options import DEFAULT_SERVER, ServerOption
 from .cli_output import FAILURE, errors_in_one_line, fail
-from .cli_stream import DEFAULT_SERVER, ServerOption
 
 
 def models_command(

@@ -5,10 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_options import (
+    DEFAULT_SERVER,
+    SearchOptions,
+    ServerModelOption,
+    ServerOption,
+    with_search,
+)
 from .cli_output import LiveText, errors_in_one_line, fail
 
 if TYPE_CHECKING:
@@ -17,22 +24,17 @@ if TYPE_CHECKING:
     from .client import SpeechClient
     from .client_types import Result
 
-DEFAULT_SERVER = "localhost:50051"
 CHUNK_SECONDS = 0.1
 SAMPLE_RATE = 16_000
 
-ServerOption = Annotated[
-    str, typer.Option(envvar="OSSICLE_SERVER", metavar="HOST:PORT", help="The server to ask.")
-]
-ModelNameOption = Annotated[
-    str, typer.Option("--model", "-m", help="Name of a model of the server; default: its first.")
-]
 
-
+@with_search
 def stream_command(
     file: Annotated[str, typer.Argument(help="A recording in any common format.")],
     server: ServerOption = DEFAULT_SERVER,
-    model: ModelNameOption = "",
+    model: ServerModelOption = "",
+    *,
+    search: SearchOptions,
 ) -> None:
     """Stream a recording to a server as if it were being spoken now.
 
@@ -46,15 +48,23 @@ def stream_command(
     with errors_in_one_line(OssicleError, OSError), SpeechClient(server) as client:
         chunks = in_real_time(stream_audio(file, CHUNK_SECONDS))
         try:
-            show(stream_samples(client, chunks, model=model), LiveText(sys.stdout))
+            results = stream_samples(client, chunks, model=model, **search.request())
+            show(results, LiveText(sys.stdout))
         except AudioError as error:
             fail(f"{file}: {error}")
 
 
 def stream_samples(
-    client: SpeechClient, chunks: Iterable[bytes], *, model: str = ""
+    client: SpeechClient, chunks: Iterable[bytes], *, model: str = "", **options: Any
 ) -> Iterator[Result]:
-    """Results for chunks of 16-bit mono samples at 16 kHz, partial ones included."""
+    """Results for chunks of 16-bit mono samples at 16 kHz, partial ones included.
+
+    Args:
+        client: the connection to the server.
+        chunks: the samples.
+        model: as for ``client.stream``.
+        options: more arguments of it, such as ``decoder``.
+    """
     return client.stream(
         chunks,
         encoding="linear16",
@@ -62,6 +72,7 @@ def stream_samples(
         channels=1,
         model=model,
         interim_results=True,
+        **options,
     )
 
 

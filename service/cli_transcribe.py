@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +11,21 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
+from .cli_options import (
+    USAGE,
+    ModelOption,
+    OptionalServerOption,
+    SearchOptions,
+    ThreadsOption,
+    local_model,
+    with_search,
+)
 from .cli_output import FAILURE, complain, errors_in_one_line, fail
 from .formats import Transcript, format_transcript, to_json
 
 if TYPE_CHECKING:
     from .transcribe import FailedFile, Progress
 
-USAGE = 2
 _STANDARD_INPUT = "-"
 
 
@@ -32,19 +39,13 @@ class Format(str, Enum):
     TSV = "tsv"
 
 
+@with_search
 def transcribe_command(
     files: Annotated[
         list[str],
         typer.Argument(help="Recordings in any common format; - reads standard input."),
     ],
-    server: Annotated[
-        str | None,
-        typer.Option(
-            envvar="OSSICLE_SERVER",
-            metavar="HOST:PORT",
-            help="Let this server do it; by default no server is needed.",
-        ),
-    ] = None,
+    server: OptionalServerOption = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.TXT,
     output_dir: Annotated[
         Path | None,
@@ -55,22 +56,16 @@ def transcribe_command(
             help="Write a file for each recording here instead of printing.",
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Name of a model, or without --server a model folder; see ossicle models. "
-            "Default: what OSSICLE_MODEL says, or the bundled model; the server's own with "
-            "--server.",
-        ),
-    ] = None,
-    threads: Annotated[
+    model: ModelOption = None,
+    threads: ThreadsOption = 0,
+    alternatives: Annotated[
         int,
         typer.Option(
-            envvar="OSSICLE_THREADS", min=0, help="Threads of the network; 0: one for each core."
+            min=1, max=10, metavar="N", help="Up to N readings of each utterance; as json only."
         ),
-    ] = 0,
+    ] = 1,
+    *,
+    search: SearchOptions,
 ) -> None:
     """Transcribe recordings.
 
@@ -78,7 +73,7 @@ def transcribe_command(
     exit code is then 1. Several recordings printed as txt have a line each, after their name; as
     json, one object a line.
     """
-    _check(files, format.value, output_dir)
+    _check(files, format.value, output_dir, alternatives)
     write = (
         _printer(format.value, len(files))
         if output_dir is None
@@ -89,7 +84,12 @@ def transcribe_command(
     ]
     failures = 0
     with errors_in_one_line(*_expected_errors()), _progress_bar(files) as on_progress:
-        for outcome in _outcomes(recordings, server, model, threads, on_progress):
+        outcomes = (
+            _by_server(recordings, server, model, search, alternatives, on_progress)
+            if server
+            else _in_process(recordings, model, threads, search, alternatives, on_progress)
+        )
+        for outcome in outcomes:
             if isinstance(outcome, Transcript):
                 write(outcome)
             else:
@@ -99,30 +99,43 @@ def transcribe_command(
         raise typer.Exit(FAILURE)
 
 
-def _outcomes(
+def _by_server(
     recordings: list[str | BinaryIO],
-    server: str | None,
+    server: str,
     model: str | None,
-    threads: int,
+    search: SearchOptions,
+    alternatives: int,
     on_progress: Callable[[Progress], None],
 ) -> Iterator[Transcript | FailedFile]:
-    if server:
-        from .client import SpeechClient
-        from .transcribe_remote import transcribe_remote
+    from .client import SpeechClient
+    from .transcribe_remote import transcribe_remote
 
-        with SpeechClient(server) as client:
-            yield from transcribe_remote(
-                recordings, client, model=model or "", on_progress=on_progress
-            )
-        return
-    from ossicle.model.runtime import AcousticModel, find_model
+    options = {**search.request(), "alternatives": alternatives}
+    with SpeechClient(server) as client:
+        yield from transcribe_remote(
+            recordings, client, model=model or "", options=options, on_progress=on_progress
+        )
 
+
+def _in_process(
+    recordings: list[str | BinaryIO],
+    model: str | None,
+    threads: int,
+    search: SearchOptions,
+    alternatives: int,
+    on_progress: Callable[[Progress], None],
+) -> Iterator[Transcript | FailedFile]:
     from .transcribe import transcribe
 
-    network = AcousticModel.load(
-        find_model(model or os.environ.get("OSSICLE_MODEL")), threads=threads or os.cpu_count() or 1
+    network, decoding = local_model(model, threads)
+    yield from transcribe(
+        recordings,
+        network,
+        decoding,
+        search=search.decoding(decoding),
+        alternatives=alternatives,
+        on_progress=on_progress,
     )
-    yield from transcribe(recordings, network, on_progress=on_progress)
 
 
 def _standard_input() -> BinaryIO:
@@ -144,10 +157,15 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     return ModelError, OssicleError, EngineStopped, OSError
 
 
-def _check(files: list[str], format_name: str, output_dir: Path | None) -> None:
+def _check(files: list[str], format_name: str, output_dir: Path | None, alternatives: int) -> None:
     """End the command if it cannot make sense, before any work is done."""
     if files.count(_STANDARD_INPUT) > 1:
         fail("standard input (-) can be read only once", USAGE)
+    if alternatives > 1 and format_name != "json":
+        fail(
+            f"--alternatives {alternatives} cannot be shown as {format_name}; add --format json",
+            USAGE,
+        )
     if output_dir is None:
         if len(files) > 1 and format_name not in ("txt", "json"):
             fail(

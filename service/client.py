@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -48,11 +48,14 @@ from .client_types import (
     Recognition,
     Result,
     ServerLimits,
+    SpeechContext,
     SpeechEvent,
     SpeechEventKind,
 )
+from .formats import Alternative
 
 __all__ = [
+    "Alternative",
     "AsyncSpeechClient",
     "AuthenticationError",
     "BusyError",
@@ -70,6 +73,7 @@ __all__ = [
     "ServerError",
     "ServerLimits",
     "SpeechClient",
+    "SpeechContext",
     "SpeechEvent",
     "SpeechEventKind",
     "TimedOutError",
@@ -117,6 +121,10 @@ class SpeechClient:
         language: str = "",
         model: str = "",
         words: bool = False,
+        alternatives: int = 1,
+        speech_contexts: Sequence[SpeechContext] = (),
+        decoder: str = "",
+        beam_width: int = 0,
         timeout: float | None = 120.0,
     ) -> Recognition:
         """Transcribe one short recording; a server that cannot be reached is tried five times.
@@ -130,11 +138,15 @@ class SpeechClient:
             language: BCP-47 tag; "" is the language of the model.
             model: a name of :meth:`list_models`; "" is the default model.
             words: return each word with its time and confidence.
+            alternatives: readings of an utterance at most, 1 to 10; a greedy search has one.
+            speech_contexts: phrases to expect; they need a beam search.
+            decoder: "beam" or "greedy"; "" is the choice of the server.
+            beam_width: hypotheses that a beam search keeps; 0 is the choice of the server.
             timeout: seconds until the call is given up, None for never.
 
         Raises:
             OssicleError: the call failed; see :mod:`ossicle.service.client_errors`.
-            ValueError: no such encoding.
+            ValueError: no such encoding or decoder.
             OSError: the file cannot be read.
         """
         request = speech_pb2.RecognizeRequest(
@@ -145,6 +157,10 @@ class SpeechClient:
                 language=language,
                 model=model,
                 words=words,
+                alternatives=alternatives,
+                speech_contexts=speech_contexts,
+                decoder=decoder,
+                beam_width=beam_width,
             ),
             audio_content=messages.audio_bytes(audio),
         )
@@ -163,6 +179,10 @@ class SpeechClient:
         language: str = "",
         model: str = "",
         words: bool = False,
+        alternatives: int = 1,
+        speech_contexts: Sequence[SpeechContext] = (),
+        decoder: str = "",
+        beam_width: int = 0,
         interim_results: bool = False,
         single_utterance: bool = False,
         endpointing: Endpointing | None = None,
@@ -184,6 +204,10 @@ class SpeechClient:
             language: as for :meth:`recognize`.
             model: as for :meth:`recognize`.
             words: return each word with its time and confidence.
+            alternatives: as for :meth:`recognize`; partial results have one.
+            speech_contexts: as for :meth:`recognize`.
+            decoder: as for :meth:`recognize`.
+            beam_width: as for :meth:`recognize`.
             interim_results: return partial results while an utterance lasts.
             single_utterance: end after the first final result.
             endpointing: when an utterance ends; None for the server's defaults.
@@ -195,7 +219,7 @@ class SpeechClient:
 
         Raises:
             OssicleError: the call failed; see :mod:`ossicle.service.client_errors`.
-            ValueError: no such encoding.
+            ValueError: no such encoding or decoder.
             TypeError: a chunk is not bytes.
         """
         first = messages.first_request(
@@ -206,6 +230,10 @@ class SpeechClient:
                 language=language,
                 model=model,
                 words=words,
+                alternatives=alternatives,
+                speech_contexts=speech_contexts,
+                decoder=decoder,
+                beam_width=beam_width,
             ),
             interim_results=interim_results,
             single_utterance=single_utterance,

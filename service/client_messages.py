@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
@@ -17,15 +17,21 @@ from .client_types import (
     Recognition,
     Result,
     ServerLimits,
+    SpeechContext,
     SpeechEvent,
     SpeechEventKind,
 )
-from .formats import Segment, Word
+from .formats import Alternative, Segment, Word
 
 AUTO = "auto"
 _ENCODING_PREFIX = "AUDIO_ENCODING_"
 # Well below any server's limit on a message, and small enough for a partial between two.
 _CHUNK_BYTES = 64 * 1024
+_DECODERS = {
+    "": speech_pb2.DECODER_TYPE_UNSPECIFIED,
+    "greedy": speech_pb2.DECODER_TYPE_GREEDY,
+    "beam": speech_pb2.DECODER_TYPE_BEAM,
+}
 _EVENTS = {
     speech_pb2.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN: SpeechEventKind.SPEECH_BEGIN,
     speech_pb2.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_END: SpeechEventKind.SPEECH_END,
@@ -77,15 +83,29 @@ def channel_options() -> list[tuple[str, str | int]]:
 
 
 def recognition_config(
-    *, encoding: str, sample_rate: int, channels: int, language: str, model: str, words: bool
+    *,
+    encoding: str,
+    sample_rate: int,
+    channels: int,
+    language: str,
+    model: str,
+    words: bool,
+    alternatives: int,
+    speech_contexts: Sequence[SpeechContext],
+    decoder: str,
+    beam_width: int,
 ) -> speech_pb2.RecognitionConfig:
     """The configuration that the options of a call describe.
 
     Raises:
-        ValueError: no such encoding.
+        ValueError: no such encoding or decoder.
     """
     if encoding not in ENCODINGS:
         raise ValueError(f"unknown encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}")
+    if decoder not in _DECODERS:
+        names = ", ".join(name for name in _DECODERS if name)
+        raise ValueError(f"unknown decoder {decoder!r}; choose one of {names}, or '' for none")
+    chosen = speech_pb2.DecoderConfig(type=_DECODERS[decoder], beam_width=beam_width)
     name = "UNSPECIFIED" if encoding == AUTO else encoding.upper()
     return speech_pb2.RecognitionConfig(
         encoding=_ENCODING_PREFIX + name,
@@ -93,8 +113,14 @@ def recognition_config(
         audio_channel_count=channels,
         language_code=language,
         model=model,
+        max_alternatives=alternatives,
         enable_word_time_offsets=words,
         enable_word_confidence=words,
+        speech_contexts=[
+            speech_pb2.SpeechContext(phrases=context.phrases, boost=context.boost)
+            for context in speech_contexts
+        ],
+        decoder=chosen if decoder or beam_width else None,
     )
 
 
@@ -157,14 +183,16 @@ def stream_result(
     response: speech_pb2.StreamingRecognizeResponse, result: speech_pb2.StreamingRecognitionResult
 ) -> Result:
     """One result of one response of a stream."""
-    best = result.alternatives[0]
+    readings = _alternatives(result.alternatives)
+    best = readings[0]
     return Result(
-        text=best.transcript,
+        text=best.text,
         is_final=result.is_final,
         end=_seconds(result.result_end_offset),
         confidence=best.confidence,
         stability=result.stability,
-        words=_words(best.words),
+        words=best.words,
+        alternatives=readings if result.is_final else (),
         audio_processed=_seconds(response.audio_processed),
         request_id=response.request_id,
     )
@@ -184,12 +212,22 @@ def recognition(response: speech_pb2.RecognizeResponse) -> Recognition:
     segments = []
     start = 0.0
     for result in response.results:
-        best = result.alternatives[0]
-        words = _words(best.words)
+        readings = _alternatives(result.alternatives)
+        best = readings[0]
+        words = best.words
         end = _seconds(result.result_end_offset)
-        if best.transcript:
+        if best.text:
             first, last = (words[0].start, words[-1].end) if words else (start, end)
-            segments.append(Segment(best.transcript, first, last, best.confidence, words))
+            segments.append(
+                Segment(
+                    best.text,
+                    first,
+                    last,
+                    best.confidence,
+                    words,
+                    readings if len(readings) > 1 else (),
+                )
+            )
         start = end
     return Recognition(tuple(segments), _seconds(response.audio_processed), response.request_id)
 
@@ -223,7 +261,16 @@ def model_list(response: speech_pb2.ListModelsResponse) -> ModelList:
     )
 
 
-def _words(words: Sequence[speech_pb2.WordInfo]) -> tuple[Word, ...]:
+def _alternatives(
+    readings: Iterable[speech_pb2.SpeechRecognitionAlternative],
+) -> tuple[Alternative, ...]:
+    return tuple(
+        Alternative(reading.transcript, reading.confidence, _words(reading.words))
+        for reading in readings
+    )
+
+
+def _words(words: Iterable[speech_pb2.WordInfo]) -> tuple[Word, ...]:
     return tuple(
         Word(word.word, _seconds(word.start_offset), _seconds(word.end_offset), word.confidence)
         for word in words

@@ -5,10 +5,15 @@ All times are seconds from the start of the stream or of the recording.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from .formats import Segment, Word
+from .formats import Alternative, Segment, Word
+
+HIGHEST_BOOST = 20.0
+DEFAULT_BOOST = 10.0
+"""What the contract takes an unset boost for."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class Result:
         confidence: finals only, 0 to 1.
         stability: partials only, the share of the text that is unlikely to change, 0 to 1.
         words: words with times and confidences, if they were asked for.
+        alternatives: finals only, the readings of the utterance, best first: the first is that of
+            ``text``, ``confidence`` and ``words``.
         audio_processed: seconds of audio recognised when this was sent.
         request_id: the call's name in the server's log.
     """
@@ -32,6 +39,7 @@ class Result:
     confidence: float
     stability: float
     words: tuple[Word, ...]
+    alternatives: tuple[Alternative, ...]
     audio_processed: float
     request_id: str
 
@@ -60,6 +68,27 @@ class SpeechEvent:
 @dataclass(frozen=True)
 class Finalize:
     """Put between chunks of a stream: answer what was sent so far now, and stay open."""
+
+
+@dataclass(frozen=True)
+class SpeechContext:
+    """Phrases that are likelier than usual.
+
+    Attributes:
+        phrases: words, or phrases of several.
+        boost: how strongly to prefer them: 0 not at all, 20 as strongly as possible.
+
+    Raises:
+        TypeError: the phrases are one text, whose letters would be taken for phrases.
+    """
+
+    phrases: Sequence[str]
+    boost: float = DEFAULT_BOOST
+
+    def __post_init__(self) -> None:
+        """Refuse one text."""
+        if isinstance(self.phrases, str):
+            raise TypeError(f"phrases is the text {self.phrases!r}; put it into a list")
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,25 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from ossicle.data.audio import Encoding
+from ossicle.model.decoders import Decoding, DecodingConfig, Phrase, Search
 from ossicle.model.decoding import Word
 from ossicle.speech.v1 import speech_pb2 as pb
 
+from .client_types import DEFAULT_BOOST
 from .endpoint import EndpointConfig
 from .errors import ServiceError, invalid, unimplemented
 from .limits import Limits
-from .session import EndOfUtterance, Event, Final, Partial, SessionConfig, SpeechBegin, SpeechEnd
+from .session import (
+    MAX_ALTERNATIVES,
+    Alternative,
+    EndOfUtterance,
+    Event,
+    Final,
+    Partial,
+    SessionConfig,
+    SpeechBegin,
+    SpeechEnd,
+)
 
 if TYPE_CHECKING:
     from ossicle.model.runtime import ModelInfo
@@ -28,6 +40,11 @@ _PREFIX = "AUDIO_ENCODING_"
 _ENCODINGS = {
     value: Encoding.AUTO if name == _PREFIX + "UNSPECIFIED" else Encoding[name[len(_PREFIX) :]]
     for name, value in pb.AudioEncoding.items()
+}
+_SEARCHES: dict[int, Search | None] = {
+    pb.DECODER_TYPE_UNSPECIFIED: None,
+    pb.DECODER_TYPE_GREEDY: "greedy",
+    pb.DECODER_TYPE_BEAM: "beam",
 }
 _EVENT_TYPES = {
     SpeechBegin: pb.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN,
@@ -92,7 +109,7 @@ def check_config(config: pb.RecognitionConfig, info: ModelInfo) -> None:
     """Refuse what the served model cannot do.
 
     Raises:
-        ServiceError: NOT_FOUND, INVALID_ARGUMENT or UNIMPLEMENTED, naming the field.
+        ServiceError: NOT_FOUND or INVALID_ARGUMENT, naming the field.
     """
     if config.model not in ("", info.name):
         raise ServiceError(
@@ -106,23 +123,46 @@ def check_config(config: pb.RecognitionConfig, info: ModelInfo) -> None:
             f"language_code is {_quoted(config.language_code)}; the model {info.name} speaks only "
             f"{info.language}"
         )
-    if config.max_alternatives < 0:
-        raise invalid(f"max_alternatives is {config.max_alternatives}; give 0 or 1")
-    if config.max_alternatives > 1:
-        raise unimplemented(
-            f"max_alternatives is {config.max_alternatives}; this server returns one: give 0 or 1"
-        )
-    if config.speech_contexts:
-        raise unimplemented("this server knows no speech_contexts; leave them out")
-    decoder = config.decoder
-    if decoder.type == pb.DECODER_TYPE_BEAM:
-        raise unimplemented("this server has no DECODER_TYPE_BEAM; use DECODER_TYPE_GREEDY")
-    if decoder.type not in pb.DecoderType.values():
-        raise invalid(f"decoder.type is {decoder.type}, which names no decoder")
-    if decoder.beam_width:
+    if not 0 <= config.max_alternatives <= MAX_ALTERNATIVES:
         raise invalid(
-            f"decoder.beam_width is {decoder.beam_width}; leave it 0 for a decoder without beam"
+            f"max_alternatives is {config.max_alternatives}; give 1 to {MAX_ALTERNATIVES}, or 0, "
+            "which is 1"
         )
+
+
+def decoding_config(
+    config: pb.RecognitionConfig, decoding: Decoding, default: DecodingConfig
+) -> DecodingConfig:
+    """How transcripts are to be searched for.
+
+    Args:
+        config: what the client asks for.
+        decoding: what the model can do.
+        default: what the server was told to do if the client does not say.
+
+    Raises:
+        ServiceError: INVALID_ARGUMENT, naming the field.
+    """
+    decoder = config.decoder
+    if decoder.type not in _SEARCHES:
+        raise invalid(
+            f"decoder.type is {decoder.type}, which names none; choose one of "
+            + ", ".join(pb.DecoderType.keys())
+        )
+    search = _SEARCHES[decoder.type] or default.search
+    own_width = 0 if search == "greedy" else default.beam_width
+    phrases = tuple(
+        Phrase(phrase, context.boost if context.HasField("boost") else DEFAULT_BOOST)
+        for context in config.speech_contexts
+        for phrase in context.phrases
+    )
+    chosen = DecodingConfig(search, decoder.beam_width or own_width, phrases)
+    try:
+        decoding.check(chosen)
+    except ValueError as error:
+        field = "speech_contexts" if phrases else "decoder"
+        raise invalid(f"{field}: {error}") from error
+    return chosen
 
 
 def audio_settings(config: pb.RecognitionConfig) -> AudioSettings:
@@ -151,7 +191,16 @@ def answer_settings(config: pb.RecognitionConfig, voice_activity: bool = False) 
     )
 
 
-def session_config(config: pb.StreamingRecognitionConfig) -> SessionConfig:
+def recording_session(config: pb.RecognitionConfig, decoding: DecodingConfig) -> SessionConfig:
+    """How a recording is to be answered."""
+    return SessionConfig(
+        interim_results=False, alternatives=max(config.max_alternatives, 1), decoding=decoding
+    )
+
+
+def streaming_session(
+    config: pb.StreamingRecognitionConfig, decoding: DecodingConfig
+) -> SessionConfig:
     """How a stream is to be answered.
 
     Raises:
@@ -165,7 +214,13 @@ def session_config(config: pb.StreamingRecognitionConfig) -> SessionConfig:
         endpointing = EndpointConfig(**durations)
     except ValueError as error:
         raise invalid(f"endpointing_config: {error}") from error
-    return SessionConfig(config.interim_results, config.single_utterance, endpointing)
+    return SessionConfig(
+        config.interim_results,
+        config.single_utterance,
+        endpointing,
+        max(config.config.max_alternatives, 1),
+        decoding,
+    )
 
 
 def streaming_response(
@@ -178,7 +233,7 @@ def streaming_response(
     if isinstance(event, Partial | Final):
         final = isinstance(event, Final)
         response.results.add(
-            alternatives=[_alternative(event, settings)],
+            alternatives=_alternatives(event, settings),
             is_final=final,
             stability=0.0 if isinstance(event, Final) else event.stability,
             result_end_offset=duration(event.offset),
@@ -198,7 +253,7 @@ def recording_response(
     return pb.RecognizeResponse(
         results=[
             pb.SpeechRecognitionResult(
-                alternatives=[_alternative(final, settings)],
+                alternatives=_alternatives(final, settings),
                 result_end_offset=duration(final.offset),
             )
             for final in finals
@@ -241,15 +296,23 @@ def duration(seconds: float) -> Duration:
     return Duration(seconds=whole, nanos=part * 1000)
 
 
-def _alternative(
+def _alternatives(
     event: Partial | Final, settings: AnswerSettings
-) -> pb.SpeechRecognitionAlternative:
-    wanted = settings.word_times or settings.word_confidences
-    return pb.SpeechRecognitionAlternative(
-        transcript=event.text,
-        confidence=event.confidence if isinstance(event, Final) else 0.0,
-        words=[_word(word, settings) for word in event.words] if wanted else [],
+) -> list[pb.SpeechRecognitionAlternative]:
+    readings = (
+        event.alternatives
+        if isinstance(event, Final)
+        else (Alternative(event.text, event.words, 0.0),)
     )
+    wanted = settings.word_times or settings.word_confidences
+    return [
+        pb.SpeechRecognitionAlternative(
+            transcript=reading.text,
+            confidence=reading.confidence,
+            words=[_word(word, settings) for word in reading.words] if wanted else [],
+        )
+        for reading in readings
+    ]
 
 
 def _word(word: Word, settings: AnswerSettings) -> pb.WordInfo:

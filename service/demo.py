@@ -15,10 +15,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Annotated
+from typing import IO
 
-import typer
-
+from .cli_options import LocalModelOption, local_model
 from .cli_output import LiveText, complain, errors_in_one_line
 from .cli_stream import CHUNK_SECONDS, in_real_time, show, stream_samples
 
@@ -31,15 +30,12 @@ class DemoError(RuntimeError):
 
 
 def demo_command(
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", envvar="OSSICLE_MODEL", help="Name of a model, or a folder."),
-    ] = None,
+    model: LocalModelOption = None,
 ) -> None:
     """Start a server, stream a bundled recording to it, and compare with what was said."""
     from ossicle.data.audio import stream_audio
     from ossicle.data.sample import sample_path, sample_text
-    from ossicle.model.runtime import AcousticModel, ModelError, find_model
+    from ossicle.model.runtime import ModelError, find_model
 
     from .client import OssicleError, SpeechClient
     from .formats import Transcript
@@ -57,9 +53,7 @@ def demo_command(
 
         print("\nthe same file without the server")
         began = time.monotonic()
-        (outcome,) = transcribe(
-            [recording], AcousticModel.load(folder, threads=os.cpu_count() or 1)
-        )
+        (outcome,) = transcribe([recording], *local_model(os.fspath(folder)))
         if not isinstance(outcome, Transcript):
             raise DemoError(f"{outcome.file}: {outcome.message}")
         speed = outcome.duration / (time.monotonic() - began)

@@ -107,6 +107,11 @@ class EndpointDetector:
         self._start = self._frame
         self._first_token: int | None = None
 
+    def note_word(self) -> None:
+        """Take the utterance for spoken: the search has a word, though no frame alone has one."""
+        if self._first_token is None:
+            self._first_token = self._frame
+
     @property
     def spoken(self) -> bool:
         """Whether this utterance has a word."""

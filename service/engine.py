@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from ossicle.model.decoders import Decoding
 
 from .session import Session, SessionConfig
 from .stream import EndCallback, EventsCallback, Request, Stream
@@ -53,6 +54,7 @@ class Engine:
 
     Args:
         model: the model; from :meth:`start` on only the engine's thread uses it.
+        decoding: what the model has for decoding; None for its tokens alone.
         slots: streams at the same time.
         block_frames: frames of each stream in a step; 4 for live streams, more for throughput.
         queue_seconds: audio that a stream may have waiting.
@@ -62,6 +64,8 @@ class Engine:
     def __init__(
         self,
         model: AcousticModel,
+        decoding: Decoding | None = None,
+        *,
         slots: int = 64,
         block_frames: int = 4,
         queue_seconds: float = 10.0,
@@ -77,6 +81,7 @@ class Engine:
         self.slots = slots
         self._queue_samples = queue_seconds * model.info.sample_rate
         self._model = model
+        self.decoding = decoding or Decoding(model.info)
         self._block_frames = block_frames
         self._on_failure = on_failure
         self._state = model.initial_state(slots)
@@ -143,8 +148,9 @@ class Engine:
         Raises:
             NoFreeSlot: if all are taken.
             EngineStopped: if the engine has failed or was stopped.
+            ValueError: the model cannot be decoded as the configuration asks.
         """
-        session = Session(self.info, config)
+        session = Session(self.info, config, self.decoding.decoder(config.decoding))
         with self._lock:
             if self._end:
                 raise self._end

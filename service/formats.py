@@ -45,6 +45,21 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """One reading of an utterance.
+
+    Attributes:
+        text: the words with single spaces between them, may be empty.
+        confidence: 0 to 1, 0 when not known.
+        words: the words with their times; empty when they were not asked for.
+    """
+
+    text: str
+    confidence: float = 0.0
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
 class Segment:
     """One utterance: what was said between two endpoints.
 
@@ -54,6 +69,8 @@ class Segment:
         end: seconds from the start of the recording.
         confidence: 0 to 1, 0 when not known.
         words: the words with their times; empty when they were not asked for.
+        alternatives: all readings of the utterance, best first, which is the segment's own; empty
+            if there is no other.
     """
 
     text: str
@@ -61,6 +78,7 @@ class Segment:
     end: float
     confidence: float = 0.0
     words: tuple[Word, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,31 +166,17 @@ def to_txt(transcript: Transcript) -> str:
 
 
 def to_json(transcript: Transcript, indent: int | None = 2) -> str:
-    """The whole transcript as one JSON object; ``indent=None`` keeps it on one line."""
+    """The whole transcript as one JSON object; ``indent=None`` keeps it on one line.
+
+    Segments with alternatives have them under a key of their own.
+    """
     document: dict[str, Any] = {
         "file": transcript.file,
         "duration": _rounded(transcript.duration),
         "language": transcript.language,
         "model": transcript.model,
         "text": transcript.text,
-        "segments": [
-            {
-                "start": _rounded(segment.start),
-                "end": _rounded(segment.end),
-                "text": segment.text,
-                "confidence": _rounded(segment.confidence),
-                "words": [
-                    {
-                        "word": word.text,
-                        "start": _rounded(word.start),
-                        "end": _rounded(word.end),
-                        "confidence": _rounded(word.confidence),
-                    }
-                    for word in segment.words
-                ],
-            }
-            for segment in transcript.segments
-        ],
+        "segments": [_segment_object(segment) for segment in transcript.segments],
     }
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
 
@@ -229,6 +233,33 @@ def format_transcript(transcript: Transcript, name: str) -> str:
 
 def _spoken(transcript: Transcript) -> Iterator[Segment]:
     return (segment for segment in transcript.segments if segment.text.strip())
+
+
+def _segment_object(segment: Segment) -> dict[str, Any]:
+    document = {
+        "start": _rounded(segment.start),
+        "end": _rounded(segment.end),
+        **_reading_object(segment),
+    }
+    if segment.alternatives:
+        document["alternatives"] = [_reading_object(reading) for reading in segment.alternatives]
+    return document
+
+
+def _reading_object(reading: Segment | Alternative) -> dict[str, Any]:
+    return {
+        "text": reading.text,
+        "confidence": _rounded(reading.confidence),
+        "words": [
+            {
+                "word": word.text,
+                "start": _rounded(word.start),
+                "end": _rounded(word.end),
+                "confidence": _rounded(word.confidence),
+            }
+            for word in reading.words
+        ],
+    }
 
 
 def _one_line(text: str) -> str:

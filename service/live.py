@@ -7,20 +7,28 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from ossicle.model.decoders import DecodingConfig
+
 from .client_types import Result
 from .engine import Engine
-from .formats import Word
 from .session import Event, Final, Partial, SessionConfig
+from .transcribe import written_alternatives, written_words
 
 if TYPE_CHECKING:
     from ossicle.data.audio import Samples
+    from ossicle.model.decoders import Decoding
     from ossicle.model.runtime import AcousticModel
 
 # The consumer looks up this often, so that Ctrl-C is noticed on every system.
 _WAIT_SECONDS = 0.5
 
 
-def live(blocks: Iterable[Samples], model: AcousticModel) -> Iterator[Result]:
+def live(
+    blocks: Iterable[Samples],
+    model: AcousticModel,
+    decoding: Decoding | None = None,
+    search: DecodingConfig | None = None,
+) -> Iterator[Result]:
     """The results that a server would give for a stream of samples, partial ones included.
 
     The blocks are read in a thread of their own. An exception that they raise is raised here.
@@ -28,12 +36,15 @@ def live(blocks: Iterable[Samples], model: AcousticModel) -> Iterator[Result]:
     Args:
         blocks: samples (N,) at the model's rate, in pieces of any length.
         model: the model; no one else may use it meanwhile.
+        decoding: what the model has for decoding; None for its tokens alone.
+        search: how transcripts are searched for; None for the model's default.
 
     Yields:
         Any number of partial results and one final result for each utterance.
 
     Raises:
         EngineStopped: the model failed.
+        ValueError: the model cannot be decoded so.
     """
     results: queue.SimpleQueue[Result | Exception | None] = queue.SimpleQueue()
 
@@ -52,8 +63,9 @@ def live(blocks: Iterable[Samples], model: AcousticModel) -> Iterator[Result]:
         finally:
             stream.close()
 
-    engine = Engine(model, slots=1)
-    stream = engine.open(SessionConfig(interim_results=True), tell, results.put)
+    engine = Engine(model, decoding, slots=1)
+    config = SessionConfig(interim_results=True, decoding=search or DecodingConfig())
+    stream = engine.open(config, tell, results.put)
     engine.start()
     threading.Thread(target=feed, name="ossicle-live", daemon=True).start()
     try:
@@ -78,7 +90,8 @@ def _result(event: Partial | Final) -> Result:
         end=event.offset,
         confidence=event.confidence if isinstance(event, Final) else 0.0,
         stability=event.stability if isinstance(event, Partial) else 0.0,
-        words=tuple(Word(word.text, word.start, word.end, word.confidence) for word in event.words),
+        words=written_words(event.words),
+        alternatives=written_alternatives(event) if isinstance(event, Final) else (),
         audio_processed=event.processed,
         request_id="",
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from ossicle.model.decoders import Decoding, DecodingConfig
 from ossicle.model.runtime import AcousticModel
 from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 
@@ -37,6 +38,11 @@ class SpeechServer:
         limits: what clients may do.
         host: address to listen on; "0.0.0.0" or "[::]" for all networks.
         port: 0 for any that is free.
+        decoding: what the model has for decoding; None for its tokens alone.
+        search: how transcripts are searched for unless a client says.
+
+    Raises:
+        ValueError: the model cannot be decoded so.
     """
 
     def __init__(
@@ -45,16 +51,22 @@ class SpeechServer:
         limits: Limits | None = None,
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
+        *,
+        decoding: Decoding | None = None,
+        search: DecodingConfig | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self.search = search or DecodingConfig()
         self.host = host
         self.port = port
         self.engine = Engine(
             model,
+            decoding,
             slots=self.limits.max_streams,
             queue_seconds=self.limits.queue_seconds,
             on_failure=self._engine_failed,
         )
+        self.engine.decoding.check(self.search)
 
     @property
     def address(self) -> str:
@@ -69,7 +81,7 @@ class SpeechServer:
             EngineStopped: the model does not run.
         """
         self._loop = asyncio.get_running_loop()
-        self._servicer = SpeechServicer(self.engine, self.limits)
+        self._servicer = SpeechServicer(self.engine, self.limits, self.search)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=_options(self.limits))
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._servicer, self._server)

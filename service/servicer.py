@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from ossicle.model.decoders import DecodingConfig
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
 
@@ -20,7 +21,7 @@ from .engine import Engine
 from .errors import as_service_error, draining, invalid
 from .intake import AudioIntake
 from .limits import Limits
-from .session import Final, SessionConfig
+from .session import Final
 from .streaming_call import StreamingCall, check_message_size
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,13 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     Args:
         engine: what recognises.
         limits: what clients may do.
+        search: how transcripts are searched for unless a client says.
     """
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: Engine, limits: Limits, search: DecodingConfig) -> None:
         self._engine = engine
         self._limits = limits
+        self._search = search
         self._pool = ThreadPoolExecutor(DECODING_THREADS, "ossicle-decode")
         self._drain: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -67,7 +70,9 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     ) -> None:
         """Transcribe audio while it is being spoken."""
         async with self._call(context, "StreamingRecognize") as request_id:
-            call = StreamingCall(self._engine, self._limits, self._pool, self._drain, request_id)
+            call = StreamingCall(
+                self._engine, self._limits, self._search, self._pool, self._drain, request_id
+            )
             await call.run(request_iterator, context.write)
 
     async def ListModels(  # noqa: N802 - the contract's name
@@ -85,6 +90,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         if not request.HasField("config"):
             raise invalid("config is missing; it says how to read the audio")
         convert.check_config(request.config, self._engine.info)
+        decoding = convert.decoding_config(request.config, self._engine.decoding, self._search)
         answer = convert.answer_settings(request.config)
         if not request.audio_content:
             raise invalid("audio_content is empty; send a recording")
@@ -92,7 +98,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         intake = AudioIntake(
             convert.audio_settings(request.config), self._limits.max_unary_seconds, self._pool
         )
-        stream = AioStream(self._engine, SessionConfig(interim_results=False))
+        stream = AioStream(self._engine, convert.recording_session(request.config, decoding))
         finals = asyncio.ensure_future(_finals(stream))
         try:
             await intake.feed(request.audio_content, stream)

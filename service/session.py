@@ -15,17 +15,25 @@ blocks. Only the look-ahead's worth of old samples is kept for this.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.model.decoding import BLANK, GreedyDecoder, Hypothesis, Word
+from ossicle.model.decoders import DecodingConfig
+from ossicle.model.decoding import BLANK, Decoder, Hypothesis, Word
 
 from .endpoint import EndpointConfig, EndpointDetector, Signal
+from .partials import PartialText
 
 if TYPE_CHECKING:
     from ossicle.model.runtime import ModelInfo
+
+MAX_ALTERNATIVES = 10
+# A decoder may keep what it was given since the utterance began. Until there is a word, it is made
+# to forget this often, so that silence needs no memory however long it lasts.
+FORGET_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,23 @@ class SessionConfig:
         interim_results: yield partials.
         single_utterance: end after the first final.
         endpointing: when utterances end.
+        alternatives: readings of a final at most, 1 to 10.
+        decoding: how transcripts are searched for.
+
+    Raises:
+        ValueError: for more or fewer alternatives.
     """
 
     interim_results: bool = True
     single_utterance: bool = False
     endpointing: EndpointConfig = field(default_factory=EndpointConfig)
+    alternatives: int = 1
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+    def __post_init__(self) -> None:
+        """Check the alternatives."""
+        if not 1 <= self.alternatives <= MAX_ALTERNATIVES:
+            raise ValueError(f"alternatives is {self.alternatives}; give 1 to {MAX_ALTERNATIVES}")
 
 
 @dataclass(frozen=True)
@@ -72,20 +92,46 @@ class Partial(Event):
 
 
 @dataclass(frozen=True)
-class Final(Event):
-    """What an utterance said; it is over.
+class Alternative:
+    """One reading of an utterance.
 
     Attributes:
         text: the words, separated by single spaces; may be empty.
         words: the same with times.
         confidence: 0 to 1; 0 if the text is empty.
-        start: where the utterance started.
     """
 
     text: str
     words: tuple[Word, ...]
     confidence: float
+
+
+@dataclass(frozen=True)
+class Final(Event):
+    """What an utterance said; it is over.
+
+    Attributes:
+        alternatives: its readings, best first, at least one.
+        start: where the utterance started.
+    """
+
+    alternatives: tuple[Alternative, ...]
     start: float
+
+    @property
+    def text(self) -> str:
+        """The words of the best reading; may be empty."""
+        return self.alternatives[0].text
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The same with times."""
+        return self.alternatives[0].words
+
+    @property
+    def confidence(self) -> float:
+        """0 to 1; 0 if the text is empty."""
+        return self.alternatives[0].confidence
 
 
 @dataclass(frozen=True)
@@ -109,16 +155,19 @@ class Session:
     Args:
         info: the model's frame length, look-ahead and tokens.
         config: how to answer.
+        decoder: what ``config.decoding`` asks for; nobody else may use it.
     """
 
-    def __init__(self, info: ModelInfo, config: SessionConfig) -> None:
+    def __init__(self, info: ModelInfo, config: SessionConfig, decoder: Decoder) -> None:
         self._config = config
         self._rate = info.sample_rate
         self._frame = info.frame_samples
         self._lookahead = info.lookahead_frames
         self._separators = [i for i, token in enumerate(info.tokens) if i and not token.strip()]
         self._silent = [BLANK, *self._separators]
-        self._decoder = GreedyDecoder(info.tokens, info.frame_seconds)
+        self._forget_samples = FORGET_SECONDS * info.sample_rate
+        self._decoder = decoder
+        self._shown = PartialText()
         self._detector = EndpointDetector(config.endpointing, info.frame_seconds)
 
         self._samples: NDArray[np.float32] = np.zeros(0, np.float32)  # kept and not yet fed
@@ -254,34 +303,44 @@ class Session:
                     events.append(self._speech_end(frame + 1))
                 else:
                     self._decoder.advance(log_probs[undecoded : i + 1])
-                    if self._detector.spoken or self._config.single_utterance:
+                    if self._heard or self._config.single_utterance:
                         events += self._end_by_rule(frame + 1)
                     elif self._detector.in_speech:
                         # Speech was cut just before, and nothing came after the cut.
                         events.append(self._speech_end(frame + 1))
                     self._start_segment(self._position(frame + 1))
                     return events
+            if not self._detector.spoken and self._decoded(frame + 1) >= self._forget_samples:
+                self._decoder.advance(log_probs[undecoded : i + 1])
+                undecoded = i + 1
+                self._forget_silence(frame + 1)
         self._decoder.advance(log_probs[undecoded:])
-        if self._config.interim_results and any(best[undecoded:]):
+        if self._config.interim_results:
             events += self._changed_partial(start + len(best))
         return events
 
+    @property
+    def _heard(self) -> bool:
+        """Whether the utterance has a word: a beam may find one where no frame alone has any."""
+        return self._detector.spoken or bool(self._decoder.hypothesis().text)
+
+    def _forget_silence(self, frame: int) -> None:
+        """Start the utterance again at ``frame``, unless there is a word in it."""
+        if self._heard:
+            self._detector.note_word()
+        else:
+            self._start_utterance(self._position(frame))
+
     def _changed_partial(self, frame: int) -> list[Event]:
-        hypothesis = self._decoder.hypothesis()
-        if hypothesis.text == self._partial:
+        decoded = self._decoded(frame) // self._frame
+        words = self._shown.update(self._decoder.hypothesis(), decoded)
+        text = " ".join(word.text for word in words)
+        if text == self._partial:
             return []
-        self._partial = hypothesis.text
-        settled = len(hypothesis.text) - len(hypothesis.words[-1].text)
+        self._partial = text
+        settled = len(text) - len(words[-1].text)
         time = self._time(frame)
-        return [
-            Partial(
-                time,
-                time,
-                hypothesis.text,
-                self._words(hypothesis, time),
-                settled / len(hypothesis.text),
-            )
-        ]
+        return [Partial(time, time, text, self._timed(words, time), settled / len(text))]
 
     def _end_by_rule(self, frame: int, cut: bool = False) -> list[Event]:
         """The events that end an utterance before ``frame`` because a rule says so."""
@@ -299,18 +358,12 @@ class Session:
         events: list[Event] = []
         if self._detector.in_speech and not cut:
             events.append(self._speech_end(frame))
-        hypothesis = self._decoder.hypothesis()
         time = self._time(frame)
-        events.append(
-            Final(
-                time,
-                time,
-                hypothesis.text,
-                self._words(hypothesis, time),
-                hypothesis.confidence if hypothesis.text else 0.0,
-                self._utterance / self._rate,
-            )
+        readings = tuple(
+            self._alternative(hypothesis, time)
+            for hypothesis in self._decoder.finish(self._config.alternatives)
         )
+        events.append(Final(time, time, readings, self._utterance / self._rate))
         self._start_utterance(self._position(frame))
         self.finished = self.finished or self._config.single_utterance
         return events
@@ -318,16 +371,28 @@ class Session:
     def _speech_end(self, frame: int) -> Event:
         return SpeechEnd(self._time(min(self._detector.speech_end, frame)), self._time(frame))
 
-    def _words(self, hypothesis: Hypothesis, end: float) -> tuple[Word, ...]:
+    def _alternative(self, hypothesis: Hypothesis, end: float) -> Alternative:
+        return Alternative(
+            hypothesis.text,
+            self._timed(hypothesis.words, end),
+            hypothesis.confidence if hypothesis.text else 0.0,
+        )
+
+    def _timed(self, words: Sequence[Word], end: float) -> tuple[Word, ...]:
         """The words with times of the stream instead of the utterance, none past ``end``."""
         shift = self._utterance / self._rate
         return tuple(
             replace(word, start=min(word.start + shift, end), end=min(word.end + shift, end))
-            for word in hypothesis.words
+            for word in words
         )
+
+    def _decoded(self, frame: int) -> int:
+        """Samples of the utterance before a frame of the segment."""
+        return self._segment + frame * self._frame - self._utterance
 
     def _start_utterance(self, position: int) -> None:
         self._decoder.reset()
+        self._shown.reset()
         self._utterance = position
         self._partial = ""
 

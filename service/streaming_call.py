@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import grpc
+from ossicle.model.decoders import DecodingConfig
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from . import convert
@@ -27,6 +28,7 @@ class StreamingCall:
     Args:
         engine: what recognises.
         limits: what the client may do.
+        search: how transcripts are searched for unless the client says.
         pool: threads for decoding.
         drain: done once the server shuts down.
         request_id: the call's name.
@@ -36,12 +38,14 @@ class StreamingCall:
         self,
         engine: Engine,
         limits: Limits,
+        search: DecodingConfig,
         pool: Executor,
         drain: asyncio.Future[None],
         request_id: str,
     ) -> None:
         self._engine = engine
         self._limits = limits
+        self._search = search
         self._pool = pool
         self._drain = drain
         self._request_id = request_id
@@ -68,7 +72,8 @@ class StreamingCall:
         if not config.HasField("config"):
             raise invalid("streaming_config.config is missing; it says how to read the audio")
         convert.check_config(config.config, self._engine.info)
-        session = convert.session_config(config)
+        decoding = convert.decoding_config(config.config, self._engine.decoding, self._search)
+        session = convert.streaming_session(config, decoding)
         answer = convert.answer_settings(config.config, config.enable_voice_activity_events)
         intake = AudioIntake(
             convert.audio_settings(config.config),

@@ -11,7 +11,7 @@ import errno
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from ossicle.data.audio import SAMPLE_RATE, stream_audio
+from ossicle.model.decoders import DecodingConfig
 
 from .engine import Engine, EngineStopped
-from .formats import Segment, Transcript, Word
+from .formats import Alternative, Segment, Transcript, Word
 from .session import Event, Final, SessionConfig
 
 if TYPE_CHECKING:
+    from ossicle.model.decoders import Decoding
+    from ossicle.model.decoding import Word as DecodedWord
     from ossicle.model.runtime import AcousticModel
 
 T = TypeVar("T")
@@ -75,7 +78,10 @@ class Progress:
 def transcribe(
     recordings: Sequence[Recording],
     model: AcousticModel,
+    decoding: Decoding | None = None,
     *,
+    search: DecodingConfig | None = None,
+    alternatives: int = 1,
     slots: int = DEFAULT_SLOTS,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Iterator[Transcript | FailedFile]:
@@ -86,6 +92,9 @@ def transcribe(
     Args:
         recordings: paths, or binary file objects such as ``sys.stdin.buffer``.
         model: the model; no one else may use it meanwhile.
+        decoding: what the model has for decoding; None for its tokens alone.
+        search: how transcripts are searched for; None for the model's default.
+        alternatives: readings of each segment at most, 1 to 10.
         slots: files at once.
         on_progress: called from several threads while files are read.
 
@@ -94,15 +103,26 @@ def transcribe(
 
     Raises:
         EngineStopped: the model failed, which ends them all.
+        ValueError: the model cannot be decoded so, or not so many alternatives.
     """
     slots = max(1, min(slots, len(recordings)))
-    engine = Engine(model, slots, block_frames=_BLOCK_FRAMES, queue_seconds=2 * _DECODE_SECONDS)
+    config = SessionConfig(
+        interim_results=False, alternatives=alternatives, decoding=search or DecodingConfig()
+    )
+    engine = Engine(
+        model,
+        decoding,
+        slots=slots,
+        block_frames=_BLOCK_FRAMES,
+        queue_seconds=2 * _DECODE_SECONDS,
+    )
+    engine.decoding.check(config.decoding)
 
     def outcome(recording: Recording) -> Transcript | FailedFile:
         name = recording_name(recording)
         try:
             with opened(recording) as file:
-                return _transcript(name, file, engine, on_progress)
+                return _transcript(name, file, engine, config, on_progress)
         except EngineStopped:
             raise
         except OSError as error:
@@ -177,7 +197,11 @@ def opened(recording: Recording) -> Iterator[BinaryIO]:
 
 
 def _transcript(
-    name: str, file: BinaryIO, engine: Engine, on_progress: Callable[[Progress], None]
+    name: str,
+    file: BinaryIO,
+    engine: Engine,
+    config: SessionConfig,
+    on_progress: Callable[[Progress], None],
 ) -> Transcript:
     finals: list[Final] = []
     end: Future[Exception | None] = Future()
@@ -187,7 +211,7 @@ def _transcript(
 
     samples = 0
     position = ReadPosition(file)
-    stream = engine.open(SessionConfig(interim_results=False), keep, end.set_result)
+    stream = engine.open(config, keep, end.set_result)
     try:
         for block in stream_audio(file, _DECODE_SECONDS):
             stream.wait_for_room()
@@ -207,20 +231,34 @@ def _transcript(
         duration=samples / SAMPLE_RATE,
         language=engine.info.language,
         model=engine.info.name,
-        segments=tuple(
-            segment_of(
-                final.text,
-                final.confidence,
-                [Word(word.text, word.start, word.end, word.confidence) for word in final.words],
-            )
-            for final in finals
-        ),
+        segments=tuple(segment_of(written_alternatives(final)) for final in finals),
     )
 
 
-def segment_of(text: str, confidence: float, words: Sequence[Word]) -> Segment:
-    """An utterance that spans its words; there is at least one."""
-    return Segment(text, words[0].start, words[-1].end, confidence, tuple(words))
+def segment_of(readings: Sequence[Alternative]) -> Segment:
+    """An utterance that spans the words of its best reading; there is at least one."""
+    best = readings[0]
+    return Segment(
+        best.text,
+        best.words[0].start,
+        best.words[-1].end,
+        best.confidence,
+        best.words,
+        tuple(readings) if len(readings) > 1 else (),
+    )
+
+
+def written_alternatives(final: Final) -> tuple[Alternative, ...]:
+    """The readings of an utterance as a transcript has them."""
+    return tuple(
+        Alternative(reading.text, reading.confidence, written_words(reading.words))
+        for reading in final.alternatives
+    )
+
+
+def written_words(words: Iterable[DecodedWord]) -> tuple[Word, ...]:
+    """The words as a transcript has them."""
+    return tuple(Word(word.text, word.start, word.end, word.confidence) for word in words)
 
 
 class ReadPosition:

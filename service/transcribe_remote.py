@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 from .client import BusyError, OssicleError, SpeechClient
 from .formats import Segment, Transcript
@@ -35,6 +35,7 @@ def transcribe_remote(
     client: SpeechClient,
     *,
     model: str = "",
+    options: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Iterator[Transcript | FailedFile]:
     """Transcribe recordings, several at a time, and give the results in their order.
@@ -43,6 +44,7 @@ def transcribe_remote(
         recordings: paths, or binary file objects such as ``sys.stdin.buffer``.
         client: the connection to the server.
         model: a name of ``client.list_models()``; "" is the default model.
+        options: more arguments of ``client.stream``, such as ``decoder`` and ``alternatives``.
         on_progress: called from several threads while files are read.
 
     Yields:
@@ -52,12 +54,13 @@ def transcribe_remote(
         OssicleError: the server cannot be asked for its models.
     """
     models = client.list_models().models
+    wanted = {**(options or {}), "model": model, "words": True}
     used = next((known for known in models if known.name == model), models[0])
 
     def outcome(recording: Recording) -> Transcript | FailedFile:
         name = recording_name(recording)
         try:
-            segments, duration = _patiently(recording, client, model, on_progress)
+            segments, duration = _patiently(recording, client, wanted, on_progress)
         except OSError as error:
             return FailedFile(name, error.strerror or str(error))
         except OssicleError as error:
@@ -75,7 +78,7 @@ def transcribe_remote(
 def _patiently(
     recording: Recording,
     client: SpeechClient,
-    model: str,
+    options: Mapping[str, Any],
     on_progress: Callable[[Progress], None],
 ) -> tuple[tuple[Segment, ...], float]:
     """The utterances of one recording and its length in seconds; a busy server is asked again."""
@@ -84,7 +87,7 @@ def _patiently(
         try:
             # A file object cannot be begun anew: part of it is read before the server refuses.
             with opened(recording) as file:
-                return _stream(recording_name(recording), file, client, model, on_progress)
+                return _stream(recording_name(recording), file, client, options, on_progress)
         except BusyError as error:
             wait = error.retry_after or 1.0
             if not isinstance(recording, str | os.PathLike) or time.monotonic() + wait > give_up:
@@ -96,7 +99,7 @@ def _stream(
     name: str,
     file: BinaryIO,
     client: SpeechClient,
-    model: str,
+    options: Mapping[str, Any],
     on_progress: Callable[[Progress], None],
 ) -> tuple[tuple[Segment, ...], float]:
     position = ReadPosition(file)
@@ -104,9 +107,9 @@ def _stream(
     read = getattr(file, "read1", file.read)
     segments = []
     processed = 0.0
-    for result in client.stream(iter(lambda: read(_CHUNK_BYTES), b""), model=model, words=True):
+    for result in client.stream(iter(lambda: read(_CHUNK_BYTES), b""), **options):
         if result.is_final and result.text:
-            segments.append(segment_of(result.text, result.confidence, result.words))
+            segments.append(segment_of(result.alternatives))
         advance, processed = result.audio_processed - processed, result.audio_processed
         on_progress(Progress(name, position.advance(), advance))
     return tuple(segments), processed

@@ -60,22 +60,24 @@ CONFIGS = {
     ),
     "model": (linear16(model="gpt"), grpc.StatusCode.NOT_FOUND, "no model 'gpt'; there is: "),
     "language": (linear16(language_code="de-DE"), INVALID, "'de-DE'; the model"),
-    "alternatives": (linear16(max_alternatives=3), UNIMPLEMENTED, "max_alternatives is 3"),
-    "negative alternatives": (linear16(max_alternatives=-3), INVALID, "max_alternatives is -3"),
-    "phrases": (
-        linear16(speech_contexts=[pb.SpeechContext(phrases=["a"])]),
-        UNIMPLEMENTED,
-        "speech_contexts",
-    ),
-    "beam": (
-        linear16(decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_BEAM, beam_width=8)),
-        UNIMPLEMENTED,
-        "DECODER_TYPE_BEAM",
-    ),
-    "beam width": (
-        linear16(decoder=pb.DecoderConfig(beam_width=8)),
+    "too many alternatives": (
+        linear16(max_alternatives=11),
         INVALID,
-        "decoder.beam_width is 8",
+        "max_alternatives is 11; give 1 to 10",
+    ),
+    "negative alternatives": (linear16(max_alternatives=-3), INVALID, "max_alternatives is -3"),
+    "phrases without a beam": (
+        linear16(
+            speech_contexts=[pb.SpeechContext(phrases=["a"])],
+            decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_GREEDY),
+        ),
+        INVALID,
+        "speech_contexts: ",
+    ),
+    "beam width without a beam": (
+        linear16(decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_GREEDY, beam_width=8)),
+        INVALID,
+        "decoder: ",
     ),
     "decoder": (linear16(decoder=pb.DecoderConfig(type=9)), INVALID, "decoder.type is 9"),
     "unknown field": (

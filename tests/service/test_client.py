@@ -11,13 +11,16 @@ import grpc
 import pytest
 from ossicle.service import client as client_library
 from ossicle.service.client import (
+    Alternative,
     AsyncSpeechClient,
     Endpointing,
     Finalize,
     SpeechClient,
+    SpeechContext,
     SpeechEvent,
     SpeechEventKind,
 )
+from ossicle.service.formats import Word
 from ossicle.speech.v1 import speech_pb2
 from scripted import Request, Response, Scripted, answers, seconds
 
@@ -34,6 +37,10 @@ def test_the_options_arrive_as_the_contract_has_them(scripted: tuple[Scripted, s
                 language="en",
                 model="small",
                 words=True,
+                alternatives=3,
+                speech_contexts=[SpeechContext(["Palestrina", "a b"], 2.5), SpeechContext(["c"])],
+                decoder="beam",
+                beam_width=12,
                 interim_results=True,
                 single_utterance=True,
                 endpointing=Endpointing(trailing_silence=0.7, leading_silence_timeout=0),
@@ -48,8 +55,14 @@ def test_the_options_arrive_as_the_contract_has_them(scripted: tuple[Scripted, s
             audio_channel_count=2,
             language_code="en",
             model="small",
+            max_alternatives=3,
             enable_word_time_offsets=True,
             enable_word_confidence=True,
+            speech_contexts=[
+                speech_pb2.SpeechContext(phrases=["Palestrina", "a b"], boost=2.5),
+                speech_pb2.SpeechContext(phrases=["c"], boost=10),
+            ],
+            decoder=speech_pb2.DecoderConfig(type=speech_pb2.DECODER_TYPE_BEAM, beam_width=12),
         ),
         interim_results=True,
         single_utterance=True,
@@ -64,11 +77,11 @@ def test_the_options_arrive_as_the_contract_has_them(scripted: tuple[Scripted, s
     assert b"".join(r.audio_content for r in rest) == b"ab" + b"x" * 100_000
 
 
-def test_options_left_alone_send_an_empty_configuration(scripted: tuple[Scripted, str]) -> None:
+def test_options_left_alone_ask_for_nothing_but_a_reading(scripted: tuple[Scripted, str]) -> None:
     servicer, address = scripted
     with SpeechClient(address) as client:
         list(client.stream([]))
-    config = speech_pb2.RecognitionConfig()
+    config = speech_pb2.RecognitionConfig(max_alternatives=1)
     assert servicer.received == [
         Request(streaming_config=speech_pb2.StreamingRecognitionConfig(config=config))
     ]
@@ -90,6 +103,41 @@ def test_results_and_events_come_as_they_are_sent(scripted: tuple[Scripted, str]
     assert (results[2].stability, results[2].confidence) == (0.0, 0.5)
     assert (results[2].end, results[2].audio_processed) == (9.25, 9.25)
     assert results[2].request_id == "r-1"
+
+
+def test_the_readings_of_a_final_come_best_first(scripted: tuple[Scripted, str]) -> None:
+    servicer, address = scripted
+    readings = [
+        speech_pb2.SpeechRecognitionAlternative(
+            transcript=text,
+            confidence=confidence,
+            words=[speech_pb2.WordInfo(word=text, end_offset=seconds(0.5))],
+        )
+        for text, confidence in (("flock", 0.5), ("clock", 0.25))
+    ]
+    response = speech_pb2.RecognizeResponse(
+        results=[speech_pb2.SpeechRecognitionResult(alternatives=readings)]
+    )
+    final = speech_pb2.StreamingRecognitionResult(alternatives=readings, is_final=True)
+    servicer.unary = lambda context: response
+    servicer.streaming = lambda requests, context: [Response(results=[final])]
+    expected = (
+        Alternative("flock", 0.5, (Word("flock", 0.0, 0.5),)),
+        Alternative("clock", 0.25, (Word("clock", 0.0, 0.5),)),
+    )
+    with SpeechClient(address) as client:
+        (segment,) = client.recognize(b"ab", alternatives=2).segments
+        (result,) = client.stream([b"ab"], alternatives=2)
+    assert (segment.text, segment.alternatives) == ("flock", expected)
+    assert (result.text, result.alternatives) == ("flock", expected)
+
+
+def test_options_that_mean_nothing_are_refused_before_the_call() -> None:
+    with SpeechClient("127.0.0.1:1") as client:
+        with pytest.raises(ValueError, match="unknown decoder 'viterbi'; choose one of greedy, beam"):
+            client.stream([b"ab"], decoder="viterbi")
+        with pytest.raises(TypeError, match="phrases is the text 'Palestrina'"):
+            SpeechContext("Palestrina")
 
 
 def test_a_partial_comes_before_the_audio_after_it_is_read(scripted: tuple[Scripted, str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ossicle.model.decoders import Decoding
 from ossicle.service.endpoint import EndpointConfig
 from ossicle.service.session import (
     EndOfUtterance,
@@ -31,7 +32,9 @@ class Runner:
     """A session and the tape model, stepped as the engine does."""
 
     def __init__(self, tapes: Any, config: SessionConfig | None = None, block: int = 4) -> None:
-        self.session = Session(tapes.model.info, config or SessionConfig())
+        config = config or SessionConfig()
+        decoder = Decoding(tapes.model.info).decoder(config.decoding)
+        self.session = Session(tapes.model.info, config, decoder)
         self.events: list[Event] = []
         self._model = tapes.model
         self._block = block
@@ -69,16 +72,24 @@ def texts(events: Iterable[Event]) -> list[str]:
 
 
 def test_partials_grow_and_one_final_follows(tapes: Any) -> None:
-    events = Runner(tapes).feed([tapes.record("hello world")])
+    events = Runner(tapes).feed([tapes.record("hello big wide world")])
     partials = [event for event in events if isinstance(event, Partial)]
-    assert texts(events) == ["hello world"]
+    assert texts(events) == ["hello big wide world"]
     assert isinstance(events[-1], Final)
-    assert len(partials) > 3
-    assert all("hello world".startswith(partial.text) for partial in partials)
-    assert len({partial.text for partial in partials}) == len(partials), "only when it changed"
+    said = ["hello", "hello big", "hello big wide"]
+    assert [partial.text for partial in partials] == said, "whole words, only when they change"
     assert partials[0].stability == 0.0
-    assert partials[-1].stability == pytest.approx(6 / len(partials[-1].text))
+    assert partials[-1].stability == pytest.approx(10 / 14)
     assert events[-1].confidence == pytest.approx(0.973, abs=1e-3)
+
+
+def test_a_word_is_shown_once_no_letter_follows(tapes: Any) -> None:
+    """Without a separator after it, 0.16 s after its last letter."""
+    runner = Runner(tapes, block=1)
+    runner.session.accept(tapes.record("one" + "_" * 20))
+    runner.run()
+    (partial,) = [event for event in runner.events if isinstance(event, Partial)]
+    assert (partial.text, partial.offset) == ("one", pytest.approx((5 + 4) * tapes.frame_seconds))
 
 
 def test_words_have_times_of_the_stream(tapes: Any) -> None:
@@ -236,7 +247,7 @@ def test_finals_do_not_depend_on_chunks_or_blocks(
 
 
 def test_output_that_is_not_a_number_is_refused(tapes: Any) -> None:
-    session = Session(tapes.model.info, SessionConfig())
+    session = Runner(tapes).session
     session.accept(tapes.record("abc"))
     block = session.take(2)
     assert block is not None

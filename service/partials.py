@@ -1,0 +1,118 @@
+"""Partials that do not flicker: which words of a growing hypothesis are shown.
+
+A hypothesis that is shown as it is changes under the reader's eyes: its last word grows letter by
+letter, and a beam search changes its mind about the words before. Here a word is shown once it is
+over, and what is shown is taken back only if the search insists. That is the trade of delay against
+stability of Baumann, Atterer and Schlangen 2009, "Assessing and improving the performance of speech
+recognition for incremental systems". `tests/bench/flicker.py` measures both; the constants are
+choices made with it on the development sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ossicle.model.decoding import Hypothesis, Word
+
+# The last word is over when a separator follows it, or no further letter for so long (0.16 s).
+WORD_END_FRAMES = 4
+# What is shown stays while fewer hypotheses than this in a row have contradicted it.
+PATIENCE = 2
+
+
+class PartialText:
+    """The words of one utterance that are shown so far."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start the next utterance."""
+        self.words: tuple[Word, ...] = ()
+        self._contradictions = 0
+
+    def update(self, hypothesis: Hypothesis, frames: int) -> tuple[Word, ...]:
+        """Take the present hypothesis.
+
+        Args:
+            hypothesis: the search's best so far.
+            frames: how many of the utterance it is about.
+
+        Returns:
+            The words to show, which are none until the first is over.
+        """
+        over = words_over(hypothesis, frames)
+        heard = hypothesis.words[: len(self.words)]
+        agrees = [word.text for word in heard] == [word.text for word in self.words]
+        self._contradictions = 0 if agrees else self._contradictions + 1
+        insists = self._contradictions >= PATIENCE and bool(over)
+        if insists or (agrees and len(over) >= len(self.words)):
+            self._contradictions = 0
+            self.words = over
+        return self.words
+
+
+@dataclass(frozen=True)
+class Flicker:
+    """How often words that were shown changed.
+
+    Attributes:
+        shown: words shown in partials; one that replaces another at its place counts again.
+        changed: those of them that a later result of the same utterance replaced or took away.
+        final: words of the finals.
+    """
+
+    shown: int = 0
+    changed: int = 0
+    final: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Share of the words shown that changed, 0 to 1; 0 if none was shown."""
+        return self.changed / self.shown if self.shown else 0.0
+
+    def __add__(self, other: Flicker) -> Flicker:
+        """Of the utterances of both."""
+        return Flicker(
+            self.shown + other.shown, self.changed + other.changed, self.final + other.final
+        )
+
+
+def flicker(texts: Sequence[str]) -> Flicker:
+    """How often the words of one utterance changed.
+
+    Words are compared at their places, as a reader sees them: one that is put in before others
+    changes them all, and a word that grows has changed. This is strict; the unstable partial word
+    ratio of Shangguan et al. 2020, "Analyzing the quality and stability of a streaming end-to-end
+    on-device speech recognizer", likewise relates the words revised to the words of the finals.
+
+    Args:
+        texts: the utterance's results in order, partials and then its final.
+    """
+    *partials, final = [text.split() for text in texts]
+    shown = changed = 0
+    before: list[str] = []
+    for words in partials:
+        kept = sum(old == new for old, new in zip(before, words, strict=False))
+        changed += len(before) - kept
+        shown += len(words) - kept
+        before = words
+    changed += len(before) - sum(old == new for old, new in zip(before, final, strict=False))
+    return Flicker(shown, changed, len(final))
+
+
+def words_over(hypothesis: Hypothesis, frames: int) -> tuple[Word, ...]:
+    """The words of a hypothesis that will grow no more, as far as can be told.
+
+    Args:
+        hypothesis: the search's best so far.
+        frames: how many of the utterance it is about.
+    """
+    if not hypothesis.words:
+        return ()
+    last = hypothesis.tokens[-1]
+    over = not last.text.strip() or frames - last.end_frame >= WORD_END_FRAMES
+    return hypothesis.words if over else hypothesis.words[:-1]
