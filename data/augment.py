@@ -3,7 +3,7 @@
 Each augmentation takes float32 samples (N,) at 16 kHz and a random generator and returns float32
 samples; `Augmenter` applies them with their probabilities in the order sound meets them: speaker
 (speed), room (reverberation), other sounds (noise), microphone (gain), line (codec).
-SpecAugment, which works on log-mel frames, is the last class.
+The last two classes, `VocalTractWarp` and `SpecAugment`, work on the log-mel frames of a batch.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def pass_codec(samples: Samples, codec: str) -> Samples:
         narrow = np.sign(companded) * np.expm1(np.abs(companded) * np.log(256)) / 255
         wide = soxr.resample(narrow.astype(np.float32), 8000, SAMPLE_RATE, quality="MQ")
     elif codec in ("opus", "mp3"):
-        wide = read_audio(_encode(samples, *_COMPRESSED[codec]))
+        wide = read_audio(encode(samples, *_COMPRESSED[codec]))
     else:
         raise ValueError(f"unknown codec {codec!r}: use telephone, opus or mp3")
     # Resamplers and codecs may differ by a few samples at the end.
@@ -127,7 +127,8 @@ def pass_codec(samples: Samples, codec: str) -> Samples:
 _COMPRESSED = {"opus": ("ogg", "libopus", 12_000), "mp3": ("mp3", "libmp3lame", 24_000)}
 
 
-def _encode(samples: Samples, container: str, codec: str, bit_rate: int) -> bytes:
+def encode(samples: Samples, container: str, codec: str, bit_rate: int) -> bytes:
+    """A file of 16 kHz samples (N,), by PyAV's names of container and codec; bits a second."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as out:
         stream = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
@@ -208,6 +209,41 @@ class Augmenter:
         if rng.random() < c.codec_probability:
             samples = pass_codec(samples, str(rng.choice(c.codecs)))
         return samples
+
+
+@dataclass(frozen=True)
+class VocalTractWarp:
+    """Moves the formants as a longer or shorter vocal tract would, by a warp of the frequency axis.
+
+    After Jaitly and Hinton 2013, "Vocal tract length perturbation (VTLP) improves speech
+    recognition", with the piecewise linear warp of Lee and Rose 1998. Speed moves formants too,
+    yet pitch and tempo with them.
+
+    Attributes:
+        probability: of warping an utterance.
+        factors: range of the warp; above 1 the formants rise.
+    """
+
+    probability: float = 0.5
+    factors: tuple[float, float] = (0.88, 1.12)
+
+    KNEE = 4800.0  # hertz, above which the warp bends back to meet the top of the axis
+
+    def matrices(self, centres: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float32]:
+        """Matrices (B, F, F) to multiply frames (B, T, F) by, from the mel bins' centres in hertz.
+
+        Each column holds the weights of linear interpolation between two bins.
+        """
+        rng = np.random.default_rng((seed, 1))
+        bins = np.arange(len(centres))
+        result = np.empty((count, len(bins), len(bins)), dtype=np.float32)
+        for matrix in result:
+            factor = rng.uniform(*self.factors) if rng.random() < self.probability else 1.0
+            knee, top = min(self.KNEE, self.KNEE / factor), centres[-1]
+            warped = np.interp(centres, [0.0, factor * knee, top], [0.0, knee, top])
+            place = np.interp(warped, centres, bins)
+            matrix[:] = np.maximum(0.0, 1.0 - np.abs(place[None, :] - bins[:, None]))
+        return result
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Log-mel features from raw samples, the same module in training and in the exported graph.
 
-The transform is a product with a fixed window-times-DFT matrix: exactly the short-time Fourier
-transform, yet made of nothing but a matrix product, which every ONNX runtime has and runs fast.
+In the exported graph the transform is a product with a fixed window-times-DFT matrix: exactly the
+short-time Fourier transform, yet made of nothing but a matrix product, which every ONNX runtime
+has and runs fast on the few frames of a chunk. Training, with minutes of audio at once, takes the
+fast Fourier transform.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from torch import Tensor, nn
 OVERLAP = WINDOW - HOP  # samples of the past that a frame needs
 
 
-def mel_filters(config: FeatureConfig) -> NDArray[np.float64]:
-    """Triangular filters on Slaney's mel scale with area one, shape (fft_size / 2 + 1, F).
+def mel_edges(config: FeatureConfig) -> NDArray[np.float64]:
+    """Where the mel bins begin, peak and end, in hertz, (F + 2,): bin i peaks at element i + 1.
 
-    The scale is linear below 1 kHz and logarithmic above (Slaney 1998, Auditory Toolbox), the
-    default of librosa, with which the tests compare.
+    Even steps on Slaney's mel scale, linear below 1 kHz and logarithmic above (Slaney 1998,
+    Auditory Toolbox), the default of librosa, with which the tests compare.
     """
 
     def to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -31,7 +33,12 @@ def mel_filters(config: FeatureConfig) -> NDArray[np.float64]:
         return np.where(mel < 15.0, mel * 200.0 / 3.0, log)
 
     low, high = to_mel(np.array([config.low_hertz, config.high_hertz]))
-    edges = to_hertz(np.linspace(low, high, config.mel_bins + 2))
+    return to_hertz(np.linspace(low, high, config.mel_bins + 2))
+
+
+def mel_filters(config: FeatureConfig) -> NDArray[np.float64]:
+    """Triangular filters with area one between the mel edges, shape (fft_size / 2 + 1, F)."""
+    edges = mel_edges(config)
     bins = np.arange(config.fft_size // 2 + 1) * SAMPLE_RATE / config.fft_size
     rising = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
@@ -39,11 +46,16 @@ def mel_filters(config: FeatureConfig) -> NDArray[np.float64]:
     return triangles * (2.0 / (edges[2:] - edges[:-2]))
 
 
+def hann_window() -> NDArray[np.float64]:
+    """The periodic Hann window, (WINDOW,)."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+
+
 def windowed_dft(fft_size: int) -> NDArray[np.float64]:
     """Hann window times DFT: (WINDOW, 2 * (fft_size / 2 + 1)), cosines first, then sines."""
-    n = np.arange(WINDOW)
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / WINDOW)
-    angle = 2 * np.pi * n[:, None] * np.arange(fft_size // 2 + 1)[None, :] / fft_size
+    hann = hann_window()
+    cycles = np.outer(np.arange(WINDOW), np.arange(fft_size // 2 + 1)) / fft_size
+    angle = 2 * np.pi * cycles
     return np.concatenate([hann[:, None] * np.cos(angle), hann[:, None] * np.sin(angle)], axis=1)
 
 
@@ -59,6 +71,7 @@ class LogMel(nn.Module):
     """
 
     dft: Tensor
+    window: Tensor
     filters: Tensor
     mean: Tensor
     deviation: Tensor
@@ -70,6 +83,7 @@ class LogMel(nn.Module):
         self.register_buffer(
             "dft", torch.from_numpy(windowed_dft(config.fft_size)).float(), persistent=False
         )
+        self.register_buffer("window", torch.from_numpy(hann_window()).float(), persistent=False)
         self.register_buffer(
             "filters", torch.from_numpy(mel_filters(config)).float(), persistent=False
         )
@@ -86,9 +100,12 @@ class LogMel(nn.Module):
         second = samples[:, HOP : HOP - OVERLAP].reshape(batch, -1, HOP)
         third = samples[:, OVERLAP:].reshape(batch, -1, HOP)[:, :, HOP - half_hop :]
         frames = torch.cat([first, second, third], dim=2)  # (B, T, WINDOW)
-        spectrum = frames @ self.dft
-        half = self.dft.shape[1] // 2
-        power = spectrum[..., :half].square() + spectrum[..., half:].square()
+        if torch.onnx.is_in_onnx_export():
+            spectrum = frames @ self.dft
+            half = self.dft.shape[1] // 2
+            power = spectrum[..., :half].square() + spectrum[..., half:].square()
+        else:
+            power = torch.fft.rfft(frames * self.window, self.config.fft_size).abs().square()
         return torch.log(power @ self.filters + self.config.floor)
 
     def forward(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -83,7 +83,10 @@ class GateMuon(torch.optim.AdamW):
                 continue
             ahead = []
             for p in parameters:
-                average = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                # AdamW looks for a step in whatever state it is given back.
+                state = self.state[p] or {"step": torch.zeros(()), "momentum": torch.zeros_like(p)}
+                self.state[p] = state
+                average = state["momentum"]
                 average.lerp_(p.grad, 1 - group["momentum"])
                 ahead.append(p.grad.lerp(average, group["momentum"]))
             hidden = parameters[0].shape[1]

@@ -110,7 +110,8 @@ def train(
 
     Args:
         run: folder of the run.
-        resume: go on from `run/resume.ckpt`, which must be there.
+        resume: go on from `run/resume.ckpt`, which must be there, or, with more steps than the run
+            had, from `run/plateau.ckpt`.
         accelerator, devices: as Lightning names them: "cpu", "gpu" or "auto", and how many; more
             than one GPU trains with DDP.
 
@@ -127,6 +128,7 @@ def train(
             f"{run} holds a run: add --resume to go on with it, or choose another --run folder"
         )
     if resume:
+        checkpoint = resume_point(run, config)
         # Read once more than needed, but refused before anything of the run is overwritten.
         load_checkpoint(checkpoint, config.model)
     run.mkdir(parents=True, exist_ok=True)
@@ -190,10 +192,24 @@ def train(
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
         raise
-    trainer.save_checkpoint(checkpoint)
+    trainer.save_checkpoint(run / "resume.ckpt")
     if trainer.is_global_zero:
         _record(run, config, data, module, stretches)
     return module
+
+
+def resume_point(run: Path, config: TrainingConfig) -> Path:
+    """The checkpoint to resume from.
+
+    A run that is to be longer than it was goes on from the end of its plateau: the steps after
+    that had a learning rate that fell too early.
+    """
+    plateau = run / PLATEAU
+    if plateau.exists():
+        step = torch.load(plateau, map_location="cpu", weights_only=False, mmap=True)["global_step"]
+        if step < config.optim.decay_start:
+            return plateau
+    return run / "resume.ckpt"
 
 
 def _callbacks(config: TrainingConfig, run: Path, quiet: bool) -> list[pl.Callback]:

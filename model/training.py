@@ -13,6 +13,7 @@ from ossicle.data.datamodule import Batch
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from ossicle.model.decoding import GreedyDecoder
+from ossicle.model.features import mel_edges
 from ossicle.model.network import Network
 from ossicle.model.optimizer import GateMuon
 from ossicle.model.training_config import TrainingConfig
@@ -57,7 +58,7 @@ class SpeechModule(pl.LightningModule):
         self._heard_seconds = 0.0
         self._clock = time.monotonic()
 
-    def forward_batch(self, batch: Batch, *, masked: bool) -> tuple[Tensor, Tensor]:
+    def forward_batch(self, batch: Batch, *, augmented: bool) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, U, V) and valid frames (B,), the look-ahead flushed."""
         lookahead = self.network.config.network.lookahead
         state = self.network.initial_state(batch.samples.shape[0])
@@ -66,7 +67,12 @@ class SpeechModule(pl.LightningModule):
         with torch.no_grad(), torch.autocast(samples.device.type, enabled=False):
             log_mel, _ = self.network.features(samples, state["samples"])
         frames = torch.ceil(batch.sample_counts / FRAME_SAMPLES).long()
-        if masked and self.config.spec_augment is not None:
+        if augmented and self.config.vocal_tract is not None:
+            warp = self.config.vocal_tract.matrices(
+                mel_edges(self.config.model.features)[1:-1], len(log_mel), batch.seed
+            )
+            log_mel = log_mel @ torch.from_numpy(warp).to(log_mel.device)
+        if augmented and self.config.spec_augment is not None:
             keep = self.config.spec_augment.mask(
                 frames.cpu().numpy() * 4, log_mel.shape[2], batch.seed
             )
@@ -81,7 +87,7 @@ class SpeechModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step; logs the loss and the seconds of speech trained per second."""
-        log_probs, frames = self.forward_batch(batch, masked=True)
+        log_probs, frames = self.forward_batch(batch, augmented=True)
         loss = ctc_loss(log_probs, frames, batch.targets, batch.target_counts)
         self.log("train/loss", loss, prog_bar=True)
         self._heard_seconds += float(batch.sample_counts.sum()) / SAMPLE_RATE
@@ -119,7 +125,7 @@ class SpeechModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Loss and greedy transcripts."""
-        log_probs, frames = self.forward_batch(batch, masked=False)
+        log_probs, frames = self.forward_batch(batch, augmented=False)
         loss = ctc_loss(log_probs, frames, batch.targets, batch.target_counts)
         name = self.validation_names[dataloader_idx]
         self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=len(batch.texts))

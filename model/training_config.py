@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dacite
 import yaml
-from ossicle.data.augment import AugmentConfig, SpecAugment
+from ossicle.data.augment import AugmentConfig, SpecAugment, VocalTractWarp
 from ossicle.data.datamodule import DataConfig
 from ossicle.model.config import ModelConfig
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,15 @@ class TrainingConfig:
         validate_every: epochs between validations.
         checkpoint_every: steps between checkpoints to resume from.
         init: checkpoint or model folder whose weights to start from, if not from scratch.
-        augment, spec_augment: absent switches them off.
+        augment, vocal_tract, spec_augment: of samples, of frequencies and of log-mel frames;
+            absent switches them off.
     """
 
     data: DataConfig
     optim: OptimConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig | None = None
+    vocal_tract: VocalTractWarp | None = None
     spec_augment: SpecAugment | None = None
     seed: int = 1
     precision: str = "bf16-mixed"
@@ -97,31 +101,41 @@ class TrainingConfig:
         Raises:
             ValueError: naming the file and the unknown, missing or mistyped key.
         """
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, OSError) as error:
-            raise ValueError(f"cannot read {path}: {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"{path} is not a training configuration: no keys in it")
-        try:
-            return dacite.from_dict(
-                cls,
-                values,
-                # YAML has no tuples and no paths, and 1 is a fine way to write 1.0.
-                config=dacite.Config(cast=[tuple, Path], type_hooks={float: float}, strict=True),
-            )
-        except (dacite.DaciteError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from error
+        return read_yaml(cls, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for YAML or JSON."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {key: plain(inner) for key, inner in value.items()}
-            if isinstance(value, list | tuple):
-                return [plain(inner) for inner in value]
-            return value.as_posix() if isinstance(value, Path) else value
-
         result: dict[str, Any] = plain(asdict(self))
         return result
+
+
+def read_yaml(kind: type[Config], path: Path) -> Config:
+    """A configuration of that class from a YAML file.
+
+    Raises:
+        ValueError: naming the file and the unknown, missing or mistyped key.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not a training configuration: no keys in it")
+    try:
+        return dacite.from_dict(
+            kind,
+            values,
+            # YAML has no tuples and no paths, and 1 is a fine way to write 1.0.
+            config=dacite.Config(cast=[tuple, Path], type_hooks={float: float}, strict=True),
+        )
+    except (dacite.DaciteError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def plain(value: Any) -> Any:
+    """A value of `dataclasses.asdict` in the types of YAML and JSON."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value.as_posix() if isinstance(value, Path) else value

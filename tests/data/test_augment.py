@@ -12,6 +12,7 @@ from ossicle.data.augment import (
     AugmentConfig,
     Augmenter,
     SpecAugment,
+    VocalTractWarp,
     add_noise,
     change_speed,
     load_noise,
@@ -184,3 +185,25 @@ def test_bad_noise_names_its_line(tmp_path: Path, line: str, message: str) -> No
     (tmp_path / "noise.jsonl").write_text(line)
     with pytest.raises(ValueError, match=f"line 1: .*{message}"):
         load_noise(tmp_path / "noise.jsonl")
+
+
+def test_vocal_tract_warp_moves_a_peak_by_its_factor() -> None:
+    centres = np.linspace(50.0, 8000.0, 160)
+    warp = VocalTractWarp(probability=1.0, factors=(1.1, 1.1))
+    matrix = warp.matrices(centres, 1, seed=3)[0]
+    for hertz in (500.0, 1000.0, 3000.0):
+        frame = np.exp(-(((centres - hertz) / 200.0) ** 2))
+        moved = centres[int(np.argmax(frame @ matrix))]
+        assert moved == pytest.approx(1.1 * hertz, abs=50.0)
+    flat = np.ones(len(centres))
+    assert np.allclose(flat @ matrix, 1.0, atol=1e-5)  # interpolation, no gain
+
+
+def test_vocal_tract_warp_is_a_function_of_the_seed() -> None:
+    centres = np.linspace(50.0, 8000.0, 80)
+    warp = VocalTractWarp(probability=0.5)
+    first, again, other = (warp.matrices(centres, 40, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    unchanged = sum(np.array_equal(matrix, np.eye(80, dtype=np.float32)) for matrix in first)
+    assert 8 <= unchanged <= 32

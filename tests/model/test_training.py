@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from ossicle.data.augment import AugmentConfig, SpecAugment
+from ossicle.data.augment import AugmentConfig, SpecAugment, VocalTractWarp
 from ossicle.data.datamodule import Batch, DataConfig, TrainSet, collate
 from ossicle.data.manifest import Utterance, read_manifest, write_manifest
 from ossicle.data.text import Tokenizer
@@ -56,6 +56,7 @@ def configuration(manifest: Path, **changes) -> TrainingConfig:
         optim=OptimConfig(steps=14, warmup_steps=4, learning_rate=3e-3),
         model=TINY,
         augment=AugmentConfig(noise_probability=0),
+        vocal_tract=VocalTractWarp(),
         spec_augment=SpecAugment(),
         precision="32-true",
         checkpoint_every=3,
@@ -81,7 +82,7 @@ def test_overfits_one_batch(sample: np.ndarray) -> None:
     module.network.features.deviation.fill_(3)
     optimizer = torch.optim.AdamW(module.parameters(), lr=5e-3)
     for _ in range(150):
-        log_probs, frames = module.forward_batch(batch, masked=False)
+        log_probs, frames = module.forward_batch(batch, augmented=False)
         loss = ctc_loss(log_probs, frames, batch.targets, batch.target_counts)
         optimizer.zero_grad()
         loss.backward()
@@ -118,9 +119,10 @@ def test_loss_is_per_token_and_ignores_padding() -> None:
 def test_a_step_with_a_broken_gradient_is_skipped(manifest: Path, monkeypatch) -> None:
     whole = SpeechModule.forward_batch
 
-    def broken(self: SpeechModule, batch: Batch, *, masked: bool):
-        log_probs, frames = whole(self, batch, masked=masked)
-        return (log_probs * float("nan") if self.global_step == 2 and masked else log_probs), frames
+    def broken(self: SpeechModule, batch: Batch, *, augmented: bool):
+        log_probs, frames = whole(self, batch, augmented=augmented)
+        fault = self.global_step == 2 and augmented
+        return (log_probs * float("nan") if fault else log_probs), frames
 
     monkeypatch.setattr(SpeechModule, "forward_batch", broken)
     config = configuration(manifest)
@@ -212,6 +214,21 @@ def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) ->
     assert facts["census"]["kept"] == 16
     assert facts["manifests"]["cuts.jsonl"]
     assert len(facts["git_commits"]) == 1
+
+
+def test_a_finished_run_can_be_made_longer(manifest: Path, tmp_path: Path) -> None:
+    """It goes on from where the learning rate began to fall, as if it had been that long."""
+    config = configuration(manifest)
+    short = replace(config, optim=replace(config.optim, steps=9))
+    assert short.optim.decay_start < config.optim.decay_start
+    whole = train(config, tmp_path / "whole", accelerator="cpu", quiet=True)
+    train(short, tmp_path / "grown", accelerator="cpu", quiet=True)
+    grown = train(config, tmp_path / "grown", resume=True, accelerator="cpu", quiet=True)
+    assert grown.global_step == 14
+    for (name, a), b in zip(
+        whole.network.state_dict().items(), grown.network.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-4, msg=name)
 
 
 def test_runs_are_not_overwritten(manifest: Path, tmp_path: Path) -> None:
