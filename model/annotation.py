@@ -26,6 +26,9 @@ class Annotator:
         shift: what to add to the times of words.
         calibration: what makes confidences probabilities; without one, a word's confidence is the
             geometric mean of its letters' highest probabilities.
+
+    Attributes:
+        shift: as given; for the words of partial hypotheses too.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class Annotator:
         self._tokens = tuple(tokens)
         self._numbers = {token: number for number, token in enumerate(tokens) if number}
         self._frame_seconds = frame_seconds
-        self._shift = shift or TimeShift()
+        self.shift = shift or TimeShift()
         self._calibration = calibration
 
     @classmethod
@@ -148,7 +151,7 @@ class Annotator:
         seconds = self._frame_seconds
         first = [(first_frame + word[0].frame) * seconds for word in words]
         end = [(first_frame + word[-1].end_frame) * seconds for word in words]
-        times = self._shift(list(zip(first, end, strict=True)))
+        times = self.shift(list(zip(first, end, strict=True)))
         return tuple(
             Word(word, start, end, confidence)
             for word, (start, end), confidence in zip(text.split(), times, confidences, strict=True)

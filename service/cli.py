@@ -13,6 +13,7 @@ import typer
 from ossicle.data.cli import data_app
 from ossicle.model.cli import evaluate_command, export_command, train_command
 from ossicle.model.cli_calibrate import calibrate_command
+from ossicle.model.cli_lm import lm_app
 
 from .cli_mic import mic_command
 from .cli_serve import serve_command
@@ -44,6 +45,7 @@ app.command("evaluate")(evaluate_command)
 app.command("calibrate")(calibrate_command)
 app.command("export")(export_command)
 app.add_typer(data_app, name="data")
+app.add_typer(lm_app, name="lm")
 
 
 def _print_version(wanted: bool) -> None:
