@@ -26,6 +26,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from ossicle.data.datamodule import SpeechDataModule
+from ossicle.data.leaks import LeakError, find_leaks
 from ossicle.data.manifest import manifest_digest
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import HOP
@@ -117,6 +118,7 @@ def train(
 
     Raises:
         RunExistsError: `run` holds a run and `resume` is false, or the other way round.
+        LeakError: training data hold speakers or sentences of the validation data.
         ValueError: the checkpoint to resume from is damaged or of another model than `config`'s.
         KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
     """
@@ -131,6 +133,13 @@ def train(
         checkpoint = resume_point(run, config)
         # Read once more than needed, but refused before anything of the run is overwritten.
         load_checkpoint(checkpoint, config.model)
+    if config.leaks is not None:
+        report = find_leaks(
+            [s.manifest for s in config.data.train], config.data.validation, config.leaks
+        )
+        if report.leaks:
+            raise LeakError(report.message())
+        _print(quiet, report.summary())
     run.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, workers=True)
     progress = None if quiet else _print_decoding

@@ -10,6 +10,7 @@ import dacite
 import yaml
 from ossicle.data.augment import AugmentConfig, SpecAugment, VocalTractWarp
 from ossicle.data.datamodule import DataConfig
+from ossicle.data.leaks import LeakRules
 from ossicle.model.config import ModelConfig
 
 Config = TypeVar("Config")
@@ -70,6 +71,8 @@ class TrainingConfig:
         precision: Lightning's name: "bf16-mixed" or "32-true".
         validate_every: epochs between validations.
         checkpoint_every: steps between checkpoints to resume from.
+        leaks: what of the validation data must not be in the training data; null asks for no
+            check, as where a run validates on what it trains on.
         init: checkpoint or model folder whose weights to start from, if not from scratch.
         augment, vocal_tract, spec_augment: of samples, of frequencies and of log-mel frames;
             absent switches them off.
@@ -85,6 +88,7 @@ class TrainingConfig:
     precision: str = "bf16-mixed"
     validate_every: int = 1
     checkpoint_every: int = 200
+    leaks: LeakRules | None = field(default_factory=LeakRules)
     init: Path | None = None
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ import torch
 import yaml
 from ossicle.data.augment import AugmentConfig, SpecAugment, VocalTractWarp
 from ossicle.data.datamodule import Batch, DataConfig, TrainSet, collate
+from ossicle.data.leaks import LeakError, LeakRules
 from ossicle.data.manifest import Utterance, read_manifest, write_manifest
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
@@ -60,6 +61,7 @@ def configuration(manifest: Path, **changes) -> TrainingConfig:
         spec_augment=SpecAugment(),
         precision="32-true",
         checkpoint_every=3,
+        leaks=None,  # what a few steps learn shows on what they were trained on
         **changes,
     )
 
@@ -229,6 +231,13 @@ def test_a_finished_run_can_be_made_longer(manifest: Path, tmp_path: Path) -> No
         whole.network.state_dict().items(), grown.network.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_leaks_of_validation_data_are_refused(manifest: Path) -> None:
+    config = replace(configuration(manifest), leaks=LeakRules())
+    with pytest.raises(LeakError, match=r"recordings? of the validation data"):
+        train(config, manifest.parent / "run", accelerator="cpu", quiet=True)
+    assert not (manifest.parent / "run").exists()
 
 
 def test_runs_are_not_overwritten(manifest: Path, tmp_path: Path) -> None:
