@@ -47,14 +47,12 @@ class NgramModel:
         # The context that an n-gram is, or none (0) if nothing continues it.
         self._contexts = np.where(continued, np.cumsum(continued, dtype=np.int32), np.int32(0))
         # An n-gram is found by its key: the context that its first words are, and its last word.
-        # A last key, which no query has, keeps every place that searchsorted gives valid.
-        before = np.repeat(
+        self._keys = np.repeat(
             np.arange(len(trie.back_offs), dtype=np.int64),
             np.concatenate(([self._vocabulary], trie.continuations[continued])),
         )
-        before *= self._vocabulary
-        before += trie.numbers
-        self._keys = np.append(before, np.int64(np.iinfo(np.int64).max))
+        self._keys *= self._vocabulary
+        self._keys += trie.numbers
         self._shorter = self._shorter_contexts(trie)
 
     @classmethod
@@ -109,12 +107,9 @@ class NgramModel:
         # Each round forgets one more word of the context, until the n-gram is found for its
         # probability, and one that is a context itself for the next query.
         while True:
-            wanted = context * self._vocabulary + number
-            place = self._keys.searchsorted(wanted)
-            found = self._keys[place] == wanted
-            log_probs[rows] += (
-                np.where(found, self._log_probs[place], self._back_offs[context]) * unscored
-            )
+            place, found = self._find(context, number)
+            gain = np.where(found, self._log_probs[place], self._back_offs[context])
+            log_probs[rows] += np.where(unscored, gain, np.float32(0))
             longest = np.where(found, self._contexts[place], 0)
             after[rows] = longest
             left = (longest == 0) & (context != _EMPTY)
@@ -123,6 +118,15 @@ class NgramModel:
             unscored = (unscored & ~found)[left]
             rows, number = rows[left], number[left]
             context = self._shorter[context[left]]
+
+    def _find(
+        self, contexts: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Places of the n-grams of these contexts and words, and whether there are such."""
+        wanted = contexts * self._vocabulary + numbers
+        # Without the last key, so that the place of what follows all keys is a place, too.
+        places = self._keys[:-1].searchsorted(wanted)
+        return places, self._keys[places] == wanted
 
     def _shorter_contexts(self, trie: NgramTrie) -> NDArray[np.int64]:
         """(S,), for each context the longest one that lacks at least its first word."""
@@ -149,9 +153,8 @@ class NgramModel:
             rows, context, number = rows[known], context[known], number[known]
             if not len(rows):
                 return after
-            wanted = context * self._vocabulary + number
-            place = self._keys.searchsorted(wanted)
-            longest = np.where(self._keys[place] == wanted, self._contexts[place], 0)
+            place, found = self._find(context, number)
+            longest = np.where(found, self._contexts[place], 0)
             after[rows] = longest
             left = longest == 0
             rows, number, context = rows[left], number[left], shorter[context[left]]
