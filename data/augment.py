@@ -130,7 +130,8 @@ _COMPRESSED = {"opus": ("ogg", "libopus", 12_000), "mp3": ("mp3", "libmp3lame", 
 def encode(samples: Samples, container: str, codec: str, bit_rate: int) -> bytes:
     """A file of 16 kHz samples (N,), by PyAV's names of container and codec; bits a second."""
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=container) as out:
+    # Bit-exact: otherwise an Ogg file bears a random number.
+    with av.open(buffer, "w", format=container, options={"fflags": "bitexact"}) as out:
         stream = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
         assert isinstance(stream, av.AudioStream)
         stream.bit_rate = bit_rate

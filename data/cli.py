@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs: `ossicle --h
     from ossicle.data.corpora import Imported
     from ossicle.data.leaks import Leak
     from ossicle.data.manifest import Utterance
+    from ossicle.data.synthesis import SynthesisProgress
 
 LISTED = 20
 """Examples of each kind of problem that are printed."""
@@ -194,6 +196,68 @@ def leaks_command(
     _report.print(escape(report.summary()), highlight=False, soft_wrap=True)
     if report.leaks:
         raise typer.Exit(1)
+
+
+@data_app.command("synthesize")
+def synthesize_command(
+    text: Annotated[
+        Path, typer.Argument(help="Text to be spoken, a sentence a line; also .gz and .xz.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for speech and manifest.")],
+    hours: Annotated[float, typer.Option(help="Hours of speech in the folder in the end.")],
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Voice of hibari; may be repeated. heart is installed with it; emma, fable, "
+            "fenrir and kore are downloaded when first used.",
+            show_default="heart",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Another seed gives other speech of the same text.")
+    ] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes; their number does not change the speech.")
+    ] = 1,
+) -> None:
+    """Make synthetic speech to train on: 300 pseudo-speakers of each voice.
+
+    Writes Ogg/Opus recordings and OUT/manifest.jsonl. Stop it with Ctrl-C; the same command goes
+    on, and with more --hours adds to what is there. Odd speech is left out and listed in
+    OUT/rejected.jsonl.
+    """
+    from ossicle.data.synthesis import SynthesisConfig, synthesize
+    from ossicle.data.synthesis_engine import SynthesisError
+    from ossicle.data.synthesis_hibari import DEFAULT_VOICE, HibariEngine
+    from ossicle.data.text_file import TextFileError
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
+    try:
+        with _stoppable("the same command goes on"), _progress(*columns) as bar:
+            task = bar.add_task("speaking", total=hours * 3600, state="")
+
+            def show(reached: SynthesisProgress) -> None:
+                bar.update(task, completed=reached.seconds, state=_reached(reached))
+
+            reached = synthesize(
+                SynthesisConfig(text, out, hours, seed, processes),
+                partial(HibariEngine, tuple(voice or (DEFAULT_VOICE,))),
+                show,
+            )
+    except (SynthesisError, TextFileError, ValueError) as error:
+        raise _fail(str(error)) from error
+    if reached.skipped:
+        _errors.print(
+            f"{_count(reached.skipped, 'line')} of the text left out: too long, or how to say "
+            "them is not sure",
+            highlight=False,
+        )
+    _report.print(f"{escape(str(out))}: {_reached(reached)}", highlight=False, soft_wrap=True)
+
+
+def _reached(reached: SynthesisProgress) -> str:
+    utterances = _count(reached.utterances, "utterance")
+    return f"{utterances}, {reached.seconds / 3600:.2f} hours, {reached.rejected} rejected"
 
 
 def _list_leaks(title: str, leaks: Sequence[Leak]) -> None:
