@@ -117,6 +117,8 @@ class Calibration:
             offset, *weights = (float(values[name]) for name in names)
         except (TypeError, ValueError) as error:
             raise ValueError(f"a calibration is made of numbers, not {values}") from error
+        if not all(map(math.isfinite, (offset, *weights))):
+            raise ValueError(f"a calibration is made of finite numbers, not {values}")
         return cls(offset, tuple(weights))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def random_log_probs(frames: int, vocabulary: int, seed: int) -> NDArray[np.floa
     seed=st.integers(0, 9999),
 )
 def test_equals_torchaudio(tokens: list[int], spare: int, seed: int) -> None:
-    repeats = sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
+    repeats = sum(a == b for a, b in pairwise(tokens))
     log_probs = random_log_probs(len(tokens) + repeats + spare, 5, seed)
     np.testing.assert_array_equal(path_of(log_probs, tokens), judge(log_probs, tokens))
 
