@@ -146,7 +146,7 @@ def leaks_command(
     ],
     sentence_words: Annotated[
         int, typer.Option(min=1, help="A shared sentence of so many words or more is a leak.")
-    ] = 5,
+    ] = 6,
     run_words: Annotated[
         int, typer.Option(min=1, help="So many words in a row that are shared are a leak.")
     ] = 8,

@@ -20,6 +20,7 @@ from ossicle.data.audio import SAMPLE_RATE
 from ossicle.data.augment import AugmentConfig, Augmenter, load_noise
 from ossicle.data.bucketing import BucketSampler, Key
 from ossicle.data.cache import PcmCache
+from ossicle.data.leaks import HeldOutText
 from ossicle.data.manifest import Utterance, read_manifest
 from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames
 from torch import Tensor
@@ -52,6 +53,8 @@ class DataConfig:
     Attributes:
         train: manifests to train on.
         validation: manifests to validate on, each a curve of its own.
+        held_out: manifests whose sentences are left out of the training data and counted (see
+            `ossicle.data.leaks` for what counts as shared).
         noise: manifest of noises and room responses (`kind` "rir"), if any.
         cache: folder for decoded audio.
         batch_seconds: seconds of audio in a batch, padding included.
@@ -61,6 +64,7 @@ class DataConfig:
 
     train: tuple[TrainSet, ...]
     validation: tuple[Path, ...] = ()
+    held_out: tuple[Path, ...] = ()
     noise: Path | None = None
     cache: Path = Path("runs/cache")
     batch_seconds: float = 160.0
@@ -192,6 +196,7 @@ class Census:
     no_text: int = 0
     text_too_long_for_audio: int = 0
     source_left_out: int = 0
+    held_out: int = 0
 
     def __str__(self) -> str:
         return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in vars(self).items())
@@ -269,6 +274,7 @@ class SpeechDataModule(pl.LightningDataModule):
         rows: list[tuple[int, int]] = []
         weights: list[float] = []
         census = self.census
+        held_out = HeldOutText(self.config.held_out)
         for number, (train_set, cache) in enumerate(zip(self.config.train, caches, strict=True)):
             durations = cache.durations
             for row in range(len(cache)):
@@ -286,6 +292,8 @@ class SpeechDataModule(pl.LightningDataModule):
                     utterance.text, int(duration * SAMPLE_RATE) // FRAME_SAMPLES
                 ):
                     census.text_too_long_for_audio += 1
+                elif held_out.shares(utterance.text):
+                    census.held_out += 1
                 else:
                     census.kept += 1
                     rows.append((number, row))

@@ -59,7 +59,7 @@ class LeakRules:
             training, too, such as prompts that everybody reads.
     """
 
-    sentence_words: int = 5
+    sentence_words: int = 6
     run_words: int = 8
     shared_speakers: tuple[str, ...] = ()
     shared_sources: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class LeakReport:
     lines: int
 
     def message(self, examples: int = 5) -> str:
-        """How many leaks of which kind there are, with examples of each kind, in lines."""
+        """How many leaks of which kind there are, examples of each kind and the remedy, in lines."""
         counts = Counter(leak.kind for leak in self.leaks)
         lines = [f"the training data hold {_kinds(self.leaks)} of the validation data"]
         for kind, count in counts.items():
@@ -139,6 +139,10 @@ class LeakReport:
             lines += [f"  {leak}" for leak in of_kind[:examples]]
             if count > examples:
                 lines.append(f"  and {_of_kind(count - examples, kind)} more")
+        lines.append(
+            "take them out of the training data, or name what is meant to be shared: "
+            "shared_speakers, shared_sources"
+        )
         return "\n".join(lines)
 
     def summary(self) -> str:
@@ -199,22 +203,24 @@ def find_leaks(
     )
 
 
-def refuse_leaks(
-    training: Sequence[Path], validation: Sequence[Path], rules: LeakRules | None = None
-) -> LeakReport:
-    """As `find_leaks`, for training: a leak that the rules do not accept is an error.
+class HeldOutText:
+    """Tells whether a text shares a sentence, or a run of words, with manifests that are held out.
 
     Raises:
-        LeakError: with examples and the remedy.
-        ManifestError, TextFileError: see `find_leaks`.
+        ManifestError: a line of a manifest is not valid.
+        TextFileError: a manifest cannot be read.
     """
-    report = find_leaks(training, validation, rules)
-    if report.leaks:
-        raise LeakError(
-            f"{report.message()}\nTake them out of the training data, or accept what is meant "
-            "to be shared by its speaker or source (`shared_speakers`, `shared_sources`)"
-        )
-    return report
+
+    def __init__(self, manifests: Sequence[Path], rules: LeakRules | None = None) -> None:
+        self._known = _Known(rules or LeakRules())
+        for place, utterance in _utterances(manifests):
+            self._known.add(place, utterance)
+
+    def shares(self, text: str) -> bool:
+        """Whether training on `text` would be a leak."""
+        search = _Search(self._known)
+        search.text(Place(Path(), 0), text)
+        return next(search.leaks(), None) is not None
 
 
 @dataclass(frozen=True)

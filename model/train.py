@@ -17,6 +17,7 @@ import platform
 import subprocess
 import time
 import warnings
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import yaml
-from ossicle.data.datamodule import SpeechDataModule
-from ossicle.data.leaks import LeakError, find_leaks
+from ossicle.data.datamodule import DataConfig, SpeechDataModule
+from ossicle.data.leaks import LeakError, LeakKind, LeakRules, find_leaks
 from ossicle.data.manifest import manifest_digest
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import HOP
@@ -134,12 +135,7 @@ def train(
         # Read once more than needed, but refused before anything of the run is overwritten.
         load_checkpoint(checkpoint, config.model)
     if config.leaks is not None:
-        report = find_leaks(
-            [s.manifest for s in config.data.train], config.data.validation, config.leaks
-        )
-        if report.leaks:
-            raise LeakError(report.message())
-        _print(quiet, report.summary())
+        _print(quiet, check_leaks(config.data, config.leaks))
     run.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, workers=True)
     progress = None if quiet else _print_decoding
@@ -205,6 +201,32 @@ def train(
     if trainer.is_global_zero:
         _record(run, config, data, module, stretches)
     return module
+
+
+def check_leaks(data: DataConfig, rules: LeakRules) -> str:
+    """Make sure that a run is judged by speakers and sentences that it does not train on.
+
+    Returns:
+        A line on what was searched.
+
+    Raises:
+        LeakError: naming what is shared.
+    """
+    judges = list(dict.fromkeys([*data.validation, *data.held_out]))
+    report = find_leaks([s.manifest for s in data.train], judges, rules)
+    # Shared sentences of those that are held out never reach a batch.
+    texts = (LeakKind.SENTENCE, LeakKind.RUN)
+    leaks = [
+        leak
+        for leak in report.leaks
+        if leak.kind not in texts or leak.validation.file not in data.held_out
+    ]
+    if leaks:
+        raise LeakError(
+            replace(report, leaks=leaks).message()
+            + "\na manifest named under data: held_out: has its sentences left out of training"
+        )
+    return report.summary()
 
 
 def resume_point(run: Path, config: TrainingConfig) -> Path:

@@ -16,7 +16,7 @@ import soundfile
 import torch
 import yaml
 from ossicle.data.augment import AugmentConfig, SpecAugment, VocalTractWarp
-from ossicle.data.datamodule import Batch, DataConfig, TrainSet, collate
+from ossicle.data.datamodule import Batch, DataConfig, SpeechDataModule, TrainSet, collate
 from ossicle.data.leaks import LeakError, LeakRules
 from ossicle.data.manifest import Utterance, read_manifest, write_manifest
 from ossicle.data.text import Tokenizer
@@ -25,7 +25,7 @@ from ossicle.model.curves import read_curves
 from ossicle.model.decoding import GreedyDecoder
 from ossicle.model.export import export, load_checkpoint
 from ossicle.model.runtime import find_model
-from ossicle.model.train import RunExistsError, train
+from ossicle.model.train import RunExistsError, check_leaks, train
 from ossicle.model.training import SpeechModule, ctc_loss
 from ossicle.model.training_config import OptimConfig, TrainingConfig
 
@@ -238,6 +238,23 @@ def test_leaks_of_validation_data_are_refused(manifest: Path) -> None:
     with pytest.raises(LeakError, match=r"recordings? of the validation data"):
         train(config, manifest.parent / "run", accelerator="cpu", quiet=True)
     assert not (manifest.parent / "run").exists()
+
+
+def test_sentences_of_held_out_data_are_left_out(manifest: Path, tmp_path: Path) -> None:
+    rows = read_manifest(manifest)
+    said = [replace(row, text="the quick brown fox jumps high") for row in rows[:2]]
+    write_manifest(tmp_path / "spoken.jsonl", [*said, *rows[2:]])
+    judged = replace(rows[0], audio_filepath=tmp_path / "elsewhere.flac", text=said[0].text)
+    write_manifest(tmp_path / "judged.jsonl", [judged])
+    config = configuration(tmp_path / "spoken.jsonl")
+    data = replace(config.data, validation=(), held_out=(tmp_path / "judged.jsonl",))
+    assert "1 sentence" in check_leaks(data, LeakRules())
+    module = SpeechDataModule(data, None, seed=1)
+    module.setup()
+    assert module.census.held_out == 2
+    assert module.census.kept == len(rows) - 2
+    with pytest.raises(LeakError, match="held_out"):
+        check_leaks(replace(data, validation=data.held_out, held_out=()), LeakRules())
 
 
 def test_runs_are_not_overwritten(manifest: Path, tmp_path: Path) -> None:
