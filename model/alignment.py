@@ -65,7 +65,7 @@ class TimeShift:
     def __call__(self, times: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         """Shift the start and end, in seconds, of words in order; none before 0, none overlap."""
         starts = [max(start + self.start, 0.0) for start, _ in times]
-        latest = [*starts[1:], math.inf]
+        latest = [*starts, math.inf][1:]  # also of no words
         return [
             (start, max(min(end + self.end, limit), start))
             for start, limit, (_, end) in zip(starts, latest, times, strict=True)

@@ -6,29 +6,31 @@ decoder of its own from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
+from ossicle.data.text import normalize
+from ossicle.model.annotation import Annotator
+from ossicle.model.beam import BeamConfig, BeamSearch
+from ossicle.model.beam_decoder import BeamDecoder
 from ossicle.model.decoding import Decoder, GreedyDecoder
+from ossicle.model.language import SPACE, Language, LanguageWeights, TextScorer
+from ossicle.model.ngram import NgramError, NgramModel
+from ossicle.model.phrases import Phrase, PhraseMatcher, check_phrases
+from ossicle.model.runtime import ModelError, ModelInfo
 
-if TYPE_CHECKING:
-    from ossicle.model.runtime import ModelInfo
+__all__ = ["Decoding", "DecodingConfig", "DecodingSettings", "Phrase", "Search"]
+
+SETTINGS = "decoding.json"
+LANGUAGE_MODEL = "lm.ngram"
+WIDEST_BEAM = 256
+_MATCHERS = 16  # lists of phrases whose automata are kept: many streams use the same
 
 Search = Literal["beam", "greedy"]
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """Words that are likely to be said.
-
-    Attributes:
-        text: as it is written; it is normalised before it is listened for.
-        boost: 0, no more likely than any other words, to 20, heard whenever at all plausible.
-    """
-
-    text: str
-    boost: float
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,100 @@ class DecodingConfig:
     phrases: tuple[Phrase, ...] = ()
 
 
-class Decoding:
-    """All that decoding needs of one model; loaded once, shared by all streams, never changed."""
+@dataclass(frozen=True)
+class DecodingSettings:
+    """What `decoding.json` in a model folder sets; `ossicle tune` finds what is best.
 
-    def __init__(self, info: ModelInfo) -> None:
+    The file's keys are the names of `LanguageWeights`, and those of `BeamConfig` with `beam_`
+    before them.
+    """
+
+    beam: BeamConfig = field(default_factory=BeamConfig)
+    language: LanguageWeights = field(default_factory=LanguageWeights)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DecodingSettings:
+        """The settings among the values of a `decoding.json`; defaults for those that lack.
+
+        Raises:
+            ValueError: a value is not a number that will do, naming it.
+        """
+        beam = {f"beam_{item.name}": item.name for item in fields(BeamConfig)}
+        weights = {item.name: item.name for item in fields(LanguageWeights)}
+        for key in (beam.keys() | weights.keys()) & values.keys():
+            number = values[key]
+            if not isinstance(number, (int, float)) or isinstance(number, bool):
+                raise ValueError(f'"{key}" is {number!r}, not a number')
+        width = values.get("beam_width", BeamConfig.width)
+        if not (isinstance(width, int) and 1 <= width <= WIDEST_BEAM):
+            raise ValueError(f'"beam_width" is {width}; give 1 to {WIDEST_BEAM}')
+        return cls(
+            BeamConfig(**{name: values[key] for key, name in beam.items() if key in values}),
+            LanguageWeights(
+                **{name: values[key] for key, name in weights.items() if key in values}
+            ),
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        """As it is kept in `decoding.json`."""
+        beam = {f"beam_{item.name}": getattr(self.beam, item.name) for item in fields(BeamConfig)}
+        return beam | {
+            item.name: getattr(self.language, item.name) for item in fields(LanguageWeights)
+        }
+
+
+class Decoding:
+    """All that decoding needs of one model; loaded once, shared by all streams, only read.
+
+    Args:
+        info: of the model.
+        ngram: its language model; None: words are not judged.
+        values: what `decoding.json` holds.
+
+    Raises:
+        ValueError: a value cannot be used; names its key.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        ngram: NgramModel | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
         self._info = info
+        values = values or {}
+        self.settings = DecodingSettings.from_dict(values)
+        self._language = Language(ngram, info.tokens, self.settings.language) if ngram else None
+        self._annotators = {
+            search: Annotator.configured(info.tokens, info.frame_seconds, values, search)
+            for search in ("greedy", "beam")
+        }
+        self._matcher = lru_cache(_MATCHERS)(self._build_matcher)
 
     @classmethod
     def load(cls, folder: Path, info: ModelInfo) -> Decoding:
-        """What the model folder has for decoding."""
-        return cls(info)
+        """What a model folder has for decoding: weights, a language model, calibrations, or none.
+
+        Raises:
+            ModelError: a file that is there is damaged; names it.
+        """
+        path = folder / SETTINGS
+        model = folder / LANGUAGE_MODEL
+        try:
+            values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            if not isinstance(values, dict):
+                raise ValueError("it holds no JSON object")
+            ngram = NgramModel.load(model) if model.is_file() else None
+            return cls(info, ngram, values)
+        except NgramError as error:
+            raise ModelError(str(error)) from error
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} cannot be used: {error}") from error
+
+    @property
+    def has_language_model(self) -> bool:
+        """Whether words are judged, and the default search is the beam."""
+        return self._language is not None
 
     def check(self, config: DecodingConfig) -> None:
         """Refuse what cannot be done.
@@ -64,13 +150,59 @@ class Decoding:
         Raises:
             ValueError: naming the field, its value and the remedy.
         """
-        if config.search == "beam" or config.beam_width or config.phrases:
+        if config.search not in (None, "beam", "greedy"):
+            raise ValueError(f"search is {config.search!r}; give beam or greedy")
+        if not 0 <= config.beam_width <= WIDEST_BEAM:
             raise ValueError(
-                f"the model {self._info.name} is decoded greedily: leave out beam search, beam "
-                f"width and phrases"
+                f"beam_width is {config.beam_width}; give 1 to {WIDEST_BEAM}, or 0 for the default"
             )
+        if self._search(config) == "greedy":
+            if config.phrases:
+                raise ValueError("phrases need a beam search, and search is greedy; leave out one")
+            if config.beam_width:
+                raise ValueError(
+                    f"beam_width is {config.beam_width}, but the search is greedy; give 0, or "
+                    f"choose beam search"
+                )
+        elif SPACE not in self._info.tokens:
+            raise ValueError(
+                f"the model {self._info.name} has no token that separates words, which a beam "
+                f"search needs; use greedy search"
+            )
+        check_phrases(config.phrases)
+        for phrase in config.phrases:
+            strange = set(normalize(phrase.text)).difference(self._info.tokens)
+            if strange:
+                raise ValueError(
+                    f"the model {self._info.name} cannot spell the phrase {phrase.text[:40]!r}: "
+                    f"it has no token for {', '.join(sorted(strange))}"
+                )
+
+    def _search(self, config: DecodingConfig) -> Search:
+        if config.search:
+            return config.search
+        return "beam" if self._language or config.phrases else "greedy"
 
     def decoder(self, config: DecodingConfig = DecodingConfig()) -> Decoder:
         """A decoder for one stream; errors as `check`."""
         self.check(config)
-        return GreedyDecoder(self._info.tokens, self._info.frame_seconds)
+        info = self._info
+        search = self._search(config)
+        annotator = self._annotators[search]
+        if search == "greedy":
+            return GreedyDecoder(info.tokens, info.frame_seconds, annotator)
+        phrases = tuple(phrase for phrase in config.phrases if phrase.boost)
+        space = info.tokens.index(SPACE)
+        scorer = TextScorer(space, self._language, self._matcher(phrases) if phrases else None)
+        beam = self.settings.beam
+        if config.beam_width:
+            beam = replace(beam, width=config.beam_width)
+        return BeamDecoder(
+            info.tokens, info.frame_seconds, partial(BeamSearch, space, scorer, beam), annotator
+        )
+
+    def _build_matcher(self, phrases: tuple[Phrase, ...]) -> PhraseMatcher:
+        language = self._language
+        return PhraseMatcher(
+            phrases, self._info.tokens, language.unknown_prices if language else None
+        )

@@ -10,12 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from ossicle.model.annotation import Annotator
+
 BLANK = 0
+SILENCE_KEPT = 50
+"""Frames (2 s) before the first word that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +95,54 @@ class Decoder(Protocol):
         """
 
 
+class FrameMemory:
+    """The log-probabilities of an utterance, kept until its words are known.
+
+    Attributes:
+        first: the frame of the utterance that is the oldest kept.
+        end: one past the latest.
+    """
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.end = 0
+        self._pieces: list[NDArray[np.float32]] = []
+
+    def add(self, log_probs: NDArray[np.float32]) -> None:
+        """Keep the next frames, (U, V)."""
+        # A copy: the frames may be a view of a whole batch's.
+        self._pieces.append(np.array(log_probs, dtype=np.float32))
+        self.end += len(log_probs)
+
+    def forget(self, frame: int) -> None:
+        """Drop the frames before `frame` of the utterance."""
+        if frame > self.first:
+            self._pieces = [self.log_probs[frame - self.first :].copy()]
+            self.first = frame
+
+    @property
+    def log_probs(self) -> NDArray[np.float32]:
+        """The frames that are kept, (U, V)."""
+        if len(self._pieces) != 1:
+            self._pieces = [np.concatenate(self._pieces or [np.zeros((0, 1), np.float32)])]
+        return self._pieces[0]
+
+
 class GreedyDecoder:
     """Best-path decoding of one utterance, incrementally.
 
     Args:
         tokens: all V tokens, the blank first.
         frame_seconds: length of an output frame.
+        annotator: of finals; without one their times and confidences are those of the path.
     """
 
-    def __init__(self, tokens: Sequence[str], frame_seconds: float) -> None:
+    def __init__(
+        self, tokens: Sequence[str], frame_seconds: float, annotator: Annotator | None = None
+    ) -> None:
         self._tokens = tuple(tokens)
         self._frame_seconds = frame_seconds
+        self._annotator = annotator
         self.reset()
 
     def reset(self) -> None:
@@ -108,9 +150,12 @@ class GreedyDecoder:
         self._emitted: list[TimedToken] = []
         self._previous = BLANK
         self._frame = 0
+        self._memory = FrameMemory()
 
     def advance(self, log_probs: NDArray[np.float32]) -> None:
         """Take the next frames, (U, V)."""
+        if self._annotator:
+            self._memory.add(log_probs)
         best = log_probs.argmax(axis=1).tolist()
         probabilities = np.exp(log_probs.max(axis=1)).tolist()
         for token, probability in zip(best, probabilities, strict=True):
@@ -127,18 +172,35 @@ class GreedyDecoder:
                     )
             self._previous = token
             self._frame += 1
+        if not self._emitted:
+            self._memory.forget(self._memory.end - SILENCE_KEPT)
 
     def hypothesis(self) -> Hypothesis:
         """The best hypothesis so far."""
-        tokens = tuple(self._emitted)
-        words = tuple(spell_words(tokens, self._frame_seconds))
-        return Hypothesis(
-            " ".join(word.text for word in words), _mean_confidence(tokens), tokens, words
-        )
+        return spell_hypothesis(self._emitted, self._frame_seconds, self._annotator)
 
     def finish(self, alternatives: int = 1) -> list[Hypothesis]:
         """The best path: greedy decoding knows no other, whatever `alternatives` asks for."""
-        return [self.hypothesis()]
+        best = self.hypothesis()
+        if not self._annotator:
+            return [best]
+        memory = self._memory
+        return self._annotator(memory.log_probs, [best.text], [best.score], 1, memory.first)
+
+
+def spell_hypothesis(
+    tokens: Sequence[TimedToken], frame_seconds: float, annotator: Annotator | None = None
+) -> Hypothesis:
+    """The hypothesis that tokens spell; the annotator's shift is applied to the times of words."""
+    words = spell_words(tokens, frame_seconds)
+    if annotator:
+        times = annotator.shift([(word.start, word.end) for word in words])
+        words = [
+            Word(word.text, start, end, word.confidence)
+            for word, (start, end) in zip(words, times, strict=True)
+        ]
+    text = " ".join(word.text for word in words)
+    return Hypothesis(text, _mean_confidence(tokens), tuple(tokens), tuple(words))
 
 
 def spell_words(tokens: Sequence[TimedToken], frame_seconds: float) -> list[Word]:

@@ -1,0 +1,104 @@
+"""The words that are known, as a tree of their letters.
+
+Each node of the tree is the beginning of a word. While a word is being spelled, its score is not
+known yet; the best of all words that begin alike stands for it ("language model look-ahead",
+Ortmanns, Ney and Eiden 1996, with unigrams).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = 0
+"""The node at which every word begins."""
+
+_PADDING = 255
+
+
+class Lexicon:
+    """A prefix tree of words, in three arrays with an entry for each of M nodes.
+
+    A node is numbered by its place when all nodes are sorted by their depth and their letters, so
+    the nodes below one node follow each other, and the edge to a node has its number.
+
+    Attributes:
+        nodes: M. The last of them, `outside`, is no beginning of a word: whoever leaves the tree
+            is there and stays there.
+        words: (M,) int32, the number of the word that ends at each node, -1 if none does.
+        look_ahead: (M,) float32, the highest score of any word that begins so; -inf outside.
+
+    Args:
+        words: W distinct words.
+        scores: (W,) of the words.
+        tokens: all V tokens, at most 255, the blank first. Words that they cannot spell are left
+            out.
+    """
+
+    def __init__(
+        self, words: Sequence[str], scores: NDArray[np.float32], tokens: Sequence[str]
+    ) -> None:
+        self._tokens = len(tokens)
+        spelled, numbers = _spell(words, tokens)
+        scores = scores[numbers]
+        lengths = (spelled != _PADDING).sum(axis=1)
+        # The first letter in which a word differs from the one before it.
+        differs = np.ones(spelled.shape, dtype=bool)
+        differs[1:] = np.logical_or.accumulate(spelled[1:] != spelled[:-1], axis=1)
+        keys: list[NDArray[np.int64]] = []
+        look_ahead = [np.array([scores.max(initial=-np.inf)], dtype=np.float32)]
+        node = np.zeros(len(spelled), dtype=np.int64)
+        count = 1
+        for depth in range(spelled.shape[1]):
+            reaches = lengths > depth
+            fresh = differs[:, depth] & reaches
+            keys.append(node[fresh] * self._tokens + spelled[fresh, depth])
+            place = np.cumsum(fresh) - 1
+            best = np.full(int(fresh.sum()), -np.inf, dtype=np.float32)
+            np.maximum.at(best, place[reaches], scores[reaches])
+            look_ahead.append(best)
+            node = np.where(reaches, count + place, node)
+            count += len(best)
+        self.nodes = count + 1
+        self.outside = count
+        self.words = np.full(self.nodes, -1, dtype=np.int32)
+        self.words[node] = numbers
+        self.look_ahead = np.concatenate([*look_ahead, [np.float32(-np.inf)]]).astype(np.float32)
+        # An edge's key is its upper node and its letter. The last is above all that is asked for,
+        # so that every place that searchsorted gives is valid.
+        last = np.array([np.iinfo(np.int64).max])
+        self._keys = np.concatenate([*keys, last]).astype(np.int64)
+
+    @property
+    def size(self) -> int:
+        """How many words there are."""
+        return int((self.words >= 0).sum())
+
+    def follow(self, nodes: NDArray[np.int64], letters: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The nodes (N,) to which letters (N,), token numbers, lead from nodes (N,)."""
+        wanted = nodes * self._tokens + letters
+        place = self._keys.searchsorted(wanted)
+        return np.where(self._keys[place] == wanted, place + 1, self.outside)
+
+
+def _spell(
+    words: Sequence[str], tokens: Sequence[str]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Words as rows of token numbers, sorted, and the number of the word in each row."""
+    characters = np.full(128, _PADDING, dtype=np.uint8)
+    for number, token in enumerate(tokens):
+        if len(token) == 1 and token.isascii() and token != " ":
+            characters[ord(token)] = number
+    kept = [number for number, word in enumerate(words) if word and word.isascii()]
+    lengths = np.array([len(words[number]) for number in kept], dtype=np.int64)
+    letters = np.frombuffer("".join(words[number] for number in kept).encode(), dtype=np.uint8)
+    rows = np.full((len(kept), int(lengths.max(initial=0))), _PADDING, dtype=np.uint8)
+    inside = np.arange(rows.shape[1]) < lengths[:, None]
+    rows[inside] = characters[letters]
+    spellable = ~((rows == _PADDING) & inside).any(axis=1)
+    rows, numbers = rows[spellable], np.array(kept, dtype=np.int64)[spellable]
+    # A shorter word comes before those that go on from it: the padding, seen as -1, is lowest.
+    order = np.lexsort((rows + np.uint8(1)).T[::-1]) if rows.size else np.arange(0)
+    return rows[order], numbers[order]

@@ -1,0 +1,101 @@
+"""The texts of all hypotheses of a beam, as one tree of back-pointers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NONE = -1
+_FIRST_CAPACITY = 1024
+
+
+class PrefixTree:
+    """Hypotheses as paths to a root: entry e adds a token to entry `parent[e]`.
+
+    The beginning that all live hypotheses share is kept once, and entries of hypotheses that died
+    are dropped now and then, so the tree stays about as large as the beam's texts.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+        # Rows: the parent, the token, the frame that emitted it.
+        self._entries = np.empty((3, _FIRST_CAPACITY), dtype=np.int64)
+        self._trunk = 0  # so many first entries are a chain that every live hypothesis begins with
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(
+        self, parents: NDArray[np.int64], tokens: NDArray[np.int64], frame: int
+    ) -> NDArray[np.int64]:
+        """Append tokens (N,), emitted at `frame`, to the entries `parents` (N,), -1 for none.
+
+        Returns:
+            The new entries (N,).
+        """
+        size = self._size + len(parents)
+        if size > self._entries.shape[1]:
+            larger = np.empty((3, 2 * size), dtype=np.int64)
+            larger[:, : self._size] = self._entries[:, : self._size]
+            self._entries = larger
+        new = self._entries[:, self._size : size]
+        new[0], new[1], new[2] = parents, tokens, frame
+        entries = np.arange(self._size, size)
+        self._size = size
+        return entries
+
+    def move(self, entries: NDArray[np.int64], frame: int) -> None:
+        """Say that the last tokens of `entries` were rather emitted at `frame`."""
+        self._entries[2, entries] = frame
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it is time to `compact`."""
+        return self._size > self._entries.shape[1] - _FIRST_CAPACITY // 4
+
+    def compact(self, live: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Drop what none of the `live` entries (K,) begins with.
+
+        Returns:
+            The numbers (K,) that the live entries have from now on.
+        """
+        parents = self._entries[0]
+        reached = np.zeros(self._size + 1, dtype=bool)  # one more: -1 is the last
+        reached[: self._trunk] = True
+        reached[_NONE] = True
+        front = live[~reached[live]]
+        while len(front):
+            reached[front] = True
+            front = np.unique(parents[front])
+            front = front[~reached[front]]
+        kept = np.flatnonzero(reached[:-1])
+        renumbered = np.full(self._size + 1, _NONE, dtype=np.int64)
+        renumbered[kept] = np.arange(len(kept))
+        entries = self._entries[:, kept]
+        entries[0] = renumbered[entries[0]]
+        self._size = len(kept)
+        capacity = max(2 * self._size, _FIRST_CAPACITY)
+        self._entries = np.empty((3, capacity), dtype=np.int64)
+        self._entries[:, : self._size] = entries
+        live = renumbered[live]
+        # The chain at the root ends where an entry follows another than the one before it, where
+        # something else branches off, and where a hypothesis ends.
+        branches = np.flatnonzero(entries[0] != np.arange(self._size) - 1)
+        ends = (live, branches - 1, entries[0, branches])
+        self._trunk = 1 + int(np.concatenate([*ends, [self._size - 1]]).min())
+        return live
+
+    def tokens(self, entry: int) -> tuple[list[int], list[int]]:
+        """The tokens of a hypothesis and the frames that emitted them, in order."""
+        parents = self._entries[0]
+        path = []
+        while entry >= self._trunk:
+            path.append(entry)
+            entry = int(parents[entry])
+        path.reverse()
+        chosen = [*range(entry + 1), *path]
+        _, tokens, frames = self._entries[:, chosen]
+        # A token that was moved must not lie behind the next.
+        places = np.arange(len(frames))
+        frames = np.minimum.accumulate((frames - places)[::-1])[::-1] + places
+        return tokens.tolist(), frames.tolist()
