@@ -53,6 +53,8 @@ def calibrate_command(
 
     if precision not in ("int8", "float"):
         raise fail(f"--precision is {precision!r}: use int8 or float", code=2)
+    if plot and not plot.parent.is_dir():
+        raise fail(f"--plot {plot}: there is no folder {plot.parent}", code=2)
     try:
         folder = find_model(model)
         acoustic = AcousticModel.load(
