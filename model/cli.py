@@ -1,4 +1,4 @@
-"""The commands `train`, `export` and `evaluate`, mounted into `ossicle` by `service/cli.py`."""
+"""The commands `train` and `export`, mounted into `ossicle` by `service/cli.py`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def train_command(
         int, typer.Option(min=0, help="Threads of the processor; 0: as many as cores.")
     ] = 0,
 ) -> None:
-    """Train a model from a configuration file.
+    """Train an acoustic model, or a language model, from a configuration file.
 
     Checkpoints, curves and the facts of the run are kept in its folder. Stop it with Ctrl-C and
     go on later with --resume: the curve continues where the last checkpoint was.
@@ -56,9 +56,14 @@ def train_command(
     import torch
     from ossicle.data.cache import CacheError
     from ossicle.data.manifest import ManifestError
+    from ossicle.model.lm_config import LanguageTrainingConfig, is_language_model
+    from ossicle.model.lm_train import train_language_model
     from ossicle.model.train import RunExistsError, train
     from ossicle.model.training_config import TrainingConfig
 
+    is_language = is_language_model(config)
+    if is_language and devices > 1:
+        raise fail(f"--devices {devices}: a language model trains on one", code=2)
     if accelerator not in ("auto", "cpu", "gpu"):
         raise fail(f"--accelerator is {accelerator!r}: use auto, cpu or gpu", code=2)
     if accelerator == "gpu" and not torch.cuda.is_available():
@@ -67,13 +72,17 @@ def train_command(
         torch.set_num_threads(threads)
     folder = run or Path("runs") / config.stem
     try:
-        train(
-            TrainingConfig.load(config),
-            folder,
-            resume=resume,
-            accelerator=accelerator,
-            devices=devices,
-        )
+        if is_language:
+            language_config = LanguageTrainingConfig.load(config)
+            train_language_model(language_config, folder, resume=resume, accelerator=accelerator)
+        else:
+            train(
+                TrainingConfig.load(config),
+                folder,
+                resume=resume,
+                accelerator=accelerator,
+                devices=devices,
+            )
     except (RunExistsError, ManifestError, CacheError, ValueError, OSError) as error:
         raise fail(str(error)) from error
     except KeyboardInterrupt:
@@ -102,7 +111,11 @@ def export_command(
         typer.Option(help="Recording for the parity check; default: the bundled sample."),
     ] = None,
 ) -> None:
-    """Make a model folder for serving, and check that it computes what training computed."""
+    """Make a model folder for serving, and check that it computes what training computed.
+
+    Of a language model's checkpoint, lm.lstm.onnx is made in FOLDER, to rescore what the acoustic
+    model there has heard; NAME and AUDIO are an acoustic model's.
+    """
     _need_training_packages()
     from ossicle.data.audio import AudioError, read_audio
     from ossicle.data.sample import sample_path
@@ -115,8 +128,14 @@ def export_command(
         load_checkpoint,
         load_weights,
     )
+    from ossicle.model.lm_export import is_language_checkpoint
     from ossicle.model.runtime import ModelError
 
+    if is_language_checkpoint(checkpoint):
+        if name or audio:
+            raise fail(f"{checkpoint} is of a language model: leave --name and --audio out", code=2)
+        _export_language_model(checkpoint, folder)
+        return
     try:
         samples = read_audio(audio or sample_path())
         if not checkpoint.is_file():
@@ -143,94 +162,22 @@ def export_command(
         _out.print(f"  {path.stat().st_size / 1e6:7.2f} MB  {path.name}", highlight=False)
 
 
-def evaluate_command(
-    manifests: Annotated[list[Path], typer.Argument(help="JSONL manifests with references.")],
-    model: Annotated[
-        str | None,
-        typer.Option(envvar="OSSICLE_MODEL", help="Name or folder of the model."),
-    ] = None,
-    precision: Annotated[str, typer.Option(help="int8 or float.")] = "int8",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the processor.")] = 1,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all scores and transcripts as JSON.")
-    ] = False,
-) -> None:
-    """Measure error rates on manifests: WER, CER, kinds of errors, per set and per source."""
-    from ossicle.data.audio import AudioError
-    from ossicle.data.manifest import ManifestError, read_manifest
-    from ossicle.model.evaluation import Evaluation, Recognized, Score, score, score_by
-    from ossicle.model.runtime import AcousticModel, ModelError, find_model
-
-    if precision not in ("int8", "float"):
-        raise fail(f"--precision is {precision!r}: use int8 or float", code=2)
-    scores: dict[str, Score] = {}
-    heard: dict[str, list[Recognized]] = {}
-    try:
-        evaluation = Evaluation(
-            AcousticModel.load(
-                find_model(model), "int8" if precision == "int8" else "float", threads=threads
-            )
-        )
-        stems = [manifest.stem for manifest in manifests]
-        for manifest in manifests:
-            name = manifest.stem if stems.count(manifest.stem) == 1 else str(manifest)
-            utterances = read_manifest(manifest)
-            recognized = list(
-                track(
-                    evaluation.recognize(utterances),
-                    escape(name),
-                    total=len(utterances),
-                    console=_err,
-                    transient=True,
-                    disable=not sys.stderr.isatty(),
-                )
-            )
-            heard[name] = recognized
-            scores[name] = score(recognized)
-            sources = score_by(recognized, lambda r: r.utterance.source)
-            if len(sources) > 1:
-                scores |= {f"{name}: {source}": s for source, s in sources.items()}
-    except (AudioError, ManifestError, ModelError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
-    speed = evaluation.audio_seconds / evaluation.model_seconds
-    if as_json:
-        result = {
-            "model": evaluation.model.info.name,
-            "precision": precision,
-            "times_real_time": round(speed, 1),
-            "threads": threads,
-            "scores": {name: s.to_dict() for name, s in scores.items()},
-            "transcripts": {
-                name: [
-                    {
-                        "audio_filepath": str(r.utterance.audio_filepath),
-                        "reference": r.reference,
-                        "hypothesis": r.hypothesis,
-                    }
-                    for r in items
-                ]
-                for name, items in heard.items()
-            },
-        }
-        print(json.dumps(result, indent=2))
-        return
-    table = Table("set", "utterances", "words", "WER %", "95 %", "CER %", "sub", "del", "ins")
-    for name, s in scores.items():
-        table.add_row(
-            escape(name),
-            str(s.utterances),
-            str(s.words),
-            f"{100 * s.wer:.1f}",
-            f"{100 * s.wer_low:.1f} to {100 * s.wer_high:.1f}",
-            f"{100 * s.cer:.1f}",
-            str(s.substitutions),
-            str(s.deletions),
-            str(s.insertions),
-        )
-    _out.print(table)
-    _out.print(
-        f"{evaluation.model.info.name} {precision}: {speed:.0f} times real time on {threads} "
-        f"thread(s), batches of recordings, decoding of audio files not counted",
-        highlight=False,
-        markup=False,
+def _export_language_model(checkpoint: Path, folder: Path) -> None:
+    from ossicle.model.lm_export import (
+        TOLERANCE,
+        check_language_parity,
+        export_language_model,
+        load_language_checkpoint,
+        training_record,
     )
+    from ossicle.model.runtime import ModelError
+
+    try:
+        network, units = load_language_checkpoint(checkpoint)
+        path = export_language_model(network, units, folder, training_record(checkpoint.parent))
+        parity = check_language_parity(network, units, folder)
+    except (ModelError, ValueError, OSError) as error:
+        raise fail(str(error)) from error
+    _out.print(str(parity), highlight=False, soft_wrap=True)
+    if parity.difference > TOLERANCE:
+        raise fail(f"that is more than {TOLERANCE} nats a unit: do not use {path}")

@@ -1,183 +1,138 @@
-"""How well a model understands: error rates over manifests, with their uncertainty."""
+"""Recognising the recordings of manifests as live streams are recognised, and what that costs."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import jiwer
 import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.audio import AudioError, read_audio
 from ossicle.data.manifest import Utterance
 from ossicle.data.text import normalize
-from ossicle.model.decoding import GreedyDecoder
+from ossicle.model.decoders import Decoding, DecodingConfig
+from ossicle.model.decoding import Hypothesis
+from ossicle.model.noise import Noises
 from ossicle.model.runtime import AcousticModel
-
-STEP_FRAMES = 32
-BATCH = 8
+from ossicle.model.scoring import Recognized
 
 
-@dataclass(frozen=True)
-class Recognized:
-    """One utterance, what was said and what was heard, both in normal form."""
-
-    utterance: Utterance
-    reference: str
-    hypothesis: str
-
-
-@dataclass(frozen=True)
-class Score:
-    """Errors over a set of utterances.
+@dataclass
+class Stopwatch:
+    """Time spent in one kind of work.
 
     Attributes:
-        utterances, words, characters: of the references.
-        wer, cer: word and character error rate, 0 to more than 1.
-        wer_low, wer_high: 95 % bootstrap interval of the WER, utterances resampled.
-        substitutions, deletions, insertions: of words.
+        seconds: that passed.
+        cpu_seconds: of processors, all threads of this process together. On a machine that has
+            other work to do, less than `seconds`: it is what the work costs.
     """
 
-    utterances: int
-    words: int
-    characters: int
-    wer: float
-    wer_low: float
-    wer_high: float
-    cer: float
-    substitutions: int
-    deletions: int
-    insertions: int
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, rates rounded to five digits."""
-        return {
-            name: round(value, 5) if isinstance(value, float) else value
-            for name, value in asdict(self).items()
-        }
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of a `with` block."""
+        start, cpu_start = time.perf_counter(), time.process_time()
+        yield
+        self.seconds += time.perf_counter() - start
+        self.cpu_seconds += time.process_time() - cpu_start
 
 
-def score(recognized: Sequence[Recognized], *, resamples: int = 1000) -> Score:
-    """Error rates of recognised utterances, which must hold at least one word.
+@dataclass(frozen=True)
+class Condition:
+    """What is done to recordings before they are recognised.
 
-    Raises:
-        ValueError: there is nothing to score.
+    Attributes:
+        noises: to mix in.
+        snr: signal-to-noise ratio in dB.
     """
-    references = [r.reference for r in recognized]
-    hypotheses = [r.hypothesis for r in recognized]
-    if not any(references):
-        raise ValueError("no reference text to score against")
-    errors, lengths = np.zeros(len(recognized)), np.zeros(len(recognized))
-    substitutions = deletions = insertions = character_errors = 0
-    for i, (reference, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
-        if not reference:  # silence: every word heard is an insertion
-            errors[i] = len(hypothesis.split())
-            insertions += len(hypothesis.split())
-            character_errors += len(hypothesis)
-            continue
-        words = jiwer.process_words(reference, hypothesis)
-        substitutions += words.substitutions
-        deletions += words.deletions
-        insertions += words.insertions
-        errors[i] = words.substitutions + words.deletions + words.insertions
-        lengths[i] = len(reference.split())
-        characters = jiwer.process_characters(reference, hypothesis)
-        character_errors += characters.substitutions + characters.deletions + characters.insertions
-    low, high = _bootstrap(errors, lengths, resamples)
-    count = sum(len(reference) for reference in references)
-    return Score(
-        utterances=len(recognized),
-        words=int(lengths.sum()),
-        characters=count,
-        wer=float(errors.sum() / lengths.sum()),
-        wer_low=low,
-        wer_high=high,
-        cer=character_errors / count,
-        substitutions=substitutions,
-        deletions=deletions,
-        insertions=insertions,
-    )
 
-
-def _bootstrap(
-    errors: NDArray[np.float64], lengths: NDArray[np.float64], resamples: int
-) -> tuple[float, float]:
-    # Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR".
-    rng = np.random.default_rng(0)
-    rates = []
-    for _ in range(resamples):
-        chosen = rng.integers(len(errors), size=len(errors))
-        if lengths[chosen].sum():
-            rates.append(errors[chosen].sum() / lengths[chosen].sum())
-    low, high = np.quantile(rates, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def score_by(
-    recognized: Sequence[Recognized], key: Callable[[Recognized], str]
-) -> dict[str, Score]:
-    """Scores of groups, by name; groups without reference text are left out."""
-    groups: dict[str, list[Recognized]] = defaultdict(list)
-    for item in recognized:
-        groups[key(item)].append(item)
-    return {
-        name: score(items)
-        for name, items in sorted(groups.items())
-        if any(i.reference for i in items)
-    }
+    noises: Noises
+    snr: float
 
 
 @dataclass
 class Evaluation:
-    """Recognises manifests and keeps the time it took.
+    """Recognises recordings, several stepping together, each a live stream of its own.
+
+    However the audio is cut into steps, the results are the same; the cost is not.
 
     Attributes:
-        model: to recognise with.
-        audio_seconds, model_seconds: heard so far, and spent in the network and the decoder.
+        model: the network.
+        decoding: what its folder has for decoding.
+        config: which decoder each recording gets.
+        step_frames: output frames (of 40 ms) to a step; 4 are the 160 ms of a live stream.
+        batch: how many recordings step together.
+        audio_seconds: heard so far.
+        network, decoder: time spent so far.
+
+    Raises:
+        ValueError: the model cannot decode as configured, or a step or a batch is empty.
     """
 
     model: AcousticModel
+    decoding: Decoding
+    config: DecodingConfig = field(default_factory=DecodingConfig)
+    step_frames: int = 4
+    batch: int = 8
     audio_seconds: float = 0.0
-    model_seconds: float = 0.0
+    network: Stopwatch = field(default_factory=Stopwatch)
+    decoder: Stopwatch = field(default_factory=Stopwatch)
 
-    def recognize(self, utterances: Sequence[Utterance]) -> Iterator[Recognized]:
-        """Greedy transcripts, in batches of like length, not in the order given.
+    def __post_init__(self) -> None:
+        if self.step_frames < 1 or self.batch < 1:
+            raise ValueError(
+                f"step_frames is {self.step_frames}, batch is {self.batch}; both must be 1 or more"
+            )
+        self.decoding.check(self.config)
+
+    def recognize(
+        self, utterances: Sequence[Utterance], condition: Condition | None = None
+    ) -> Iterator[Recognized]:
+        """Transcripts, in batches of like length, not in the order given.
 
         Raises:
             AudioError: a recording cannot be decoded; names it.
         """
         order = sorted(utterances, key=lambda utterance: utterance.duration)
-        for begin in range(0, len(order), BATCH):
-            batch = order[begin : begin + BATCH]
+        for begin in range(0, len(order), self.batch):
+            batch = order[begin : begin + self.batch]
             recordings = [_read(utterance.audio_filepath) for utterance in batch]
-            start = time.perf_counter()
-            texts = self._transcribe(recordings)
-            self.model_seconds += time.perf_counter() - start
+            if condition is not None:
+                recordings = [
+                    condition.noises.mix(samples, condition.snr, utterance.audio_filepath.name)
+                    for samples, utterance in zip(recordings, batch, strict=True)
+                ]
             self.audio_seconds += sum(map(len, recordings)) / self.model.info.sample_rate
-            for utterance, text in zip(batch, texts, strict=True):
-                yield Recognized(utterance, normalize(utterance.text), text)
+            for utterance, heard in zip(batch, self.transcribe(recordings), strict=True):
+                yield Recognized(utterance, normalize(utterance.text), heard.text, heard.words)
 
-    def _transcribe(self, recordings: Sequence[NDArray[np.float32]]) -> list[str]:
+    def transcribe(self, recordings: Sequence[NDArray[np.float32]]) -> list[Hypothesis]:
+        """The best hypothesis of each recording (N,), the recordings stepping together."""
         info = self.model.info
         size, delay = info.frame_samples, info.lookahead_frames
         ends = [-(-len(samples) // size) + delay for samples in recordings]
-        frames = -(-max(ends) // STEP_FRAMES) * STEP_FRAMES
+        frames = -(-max(ends) // self.step_frames) * self.step_frames
         padded = np.zeros((len(recordings), frames * size), dtype=np.float32)
         for row, samples in zip(padded, recordings, strict=True):
             row[: len(samples)] = samples
-        decoders = [GreedyDecoder(info.tokens, info.frame_seconds) for _ in recordings]
+        decoders = [self.decoding.decoder(self.config) for _ in recordings]
         state = self.model.initial_state(len(recordings))
-        for begin in range(0, frames, STEP_FRAMES):
-            piece = padded[:, begin * size : (begin + STEP_FRAMES) * size]
-            log_probs, state = self.model.step(piece, state)
-            for decoder, rows, end in zip(decoders, log_probs, ends, strict=True):
-                # The first `delay` outputs belong to no audio, those past the end to padding.
-                decoder.advance(rows[max(delay - begin, 0) : max(end - begin, 0)])
-        return [decoder.hypothesis().text for decoder in decoders]
+        for begin in range(0, frames, self.step_frames):
+            piece = padded[:, begin * size : (begin + self.step_frames) * size]
+            with self.network.running():
+                log_probs, state = self.model.step(piece, state)
+            with self.decoder.running():
+                for decoder, rows, end in zip(decoders, log_probs, ends, strict=True):
+                    # The first `delay` outputs belong to no audio, those past the end to padding.
+                    if len(rows := rows[max(delay - begin, 0) : max(end - begin, 0)]):
+                        decoder.advance(rows)
+        with self.decoder.running():
+            return [decoder.finish()[0] for decoder in decoders]
 
 
 def _read(path: Path) -> NDArray[np.float32]:

@@ -116,7 +116,7 @@ class AcousticModel:
             ModelError: naming what is missing.
         """
         info = ModelInfo.load(folder)
-        path = folder / _FILES[precision]
+        path = graph_path(folder, precision)
         if not path.is_file():
             raise ModelError(
                 f"{folder} has no {path.name}: make it with `ossicle export` or choose "
@@ -155,6 +155,11 @@ class AcousticModel:
         feed.update((_STATE_PREFIX + name, tensor) for name, tensor in state.items())
         log_probs, *new = self._session.run(self._outputs, feed)
         return log_probs, dict(zip(self._shapes, new, strict=True))
+
+
+def graph_path(folder: Path, precision: Precision) -> Path:
+    """The graph in a model folder, whether or not it is there."""
+    return folder / _FILES[precision]
 
 
 def transcribe_whole(

@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 from ossicle.data.cli import data_app
-from ossicle.model.cli import evaluate_command, export_command, train_command
+from ossicle.model.cli import export_command, train_command
 from ossicle.model.cli_calibrate import calibrate_command
+from ossicle.model.cli_evaluate import evaluate_command
 from ossicle.model.cli_lm import lm_app
 
 from .cli_mic import mic_command
