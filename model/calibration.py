@@ -16,13 +16,12 @@ from ossicle.data.manifest import Utterance
 from ossicle.data.text import normalize
 from ossicle.model.annotation import Annotator
 from ossicle.model.confidence import EVIDENCE, Calibration, fit
-from ossicle.model.decoders import Decoding, DecodingConfig, Search
+from ossicle.model.decoders import SETTINGS, Decoding, DecodingConfig, Search
 from ossicle.model.decoding import Hypothesis
 from ossicle.model.reliability import Bin, Reliability, bins, measure
 from ossicle.model.runtime import AcousticModel, transcribe_whole
 from ossicle.model.word_times import Lateness
 
-SETTINGS = "decoding.json"
 FEWEST_WORDS = 100
 FOLDS = 5
 BATCH = 8
