@@ -131,7 +131,7 @@ class LeakReport:
     lines: int
 
     def message(self, examples: int = 5) -> str:
-        """How many leaks of which kind there are, examples of each kind and the remedy, in lines."""
+        """How many leaks of each kind there are, some examples, and the remedy, in lines."""
         counts = Counter(leak.kind for leak in self.leaks)
         lines = [f"the training data hold {_kinds(self.leaks)} of the validation data"]
         for kind, count in counts.items():

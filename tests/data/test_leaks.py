@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 from ossicle.data.cli import data_app
 from ossicle.data.leaks import (
+    HeldOutText,
     Leak,
-    LeakError,
     LeakKind,
     LeakReport,
     LeakRules,
     find_leaks,
-    refuse_leaks,
 )
 from ossicle.data.manifest import ManifestError
 from ossicle.data.text_file import TextFileError
@@ -45,7 +44,7 @@ def dev(tmp_path: Path) -> Path:
         tmp_path / "dev.jsonl",
         spoken("Two.", "digits/ann", "digits"),
         spoken(QUOTE, "books/ben", "books"),
-        spoken("Please call 5 people back", "prompts/cleo", "prompts"),
+        spoken("Please call 5 people back tonight", "prompts/cleo", "prompts"),
         spoken("open the red door", "prompts/cleo", "prompts"),
     )
 
@@ -99,8 +98,8 @@ def test_a_shared_recording_leaks(dev: Path, tmp_path: Path) -> None:
 
 
 def test_a_shared_sentence_leaks_in_any_spelling(dev: Path) -> None:
-    leak = only(search(dev, "Hello!", "PLEASE call five people — back...", "please call"))
-    assert (leak.kind, leak.shared) == (LeakKind.SENTENCE, "please call five people back")
+    leak = only(search(dev, "Hello!", "PLEASE call five people — back... tonight", "please call"))
+    assert (leak.kind, leak.shared) == (LeakKind.SENTENCE, "please call five people back tonight")
     assert (leak.training.line, leak.validation.line, leak.count) == (2, 3, 1)
 
 
@@ -159,7 +158,7 @@ def test_what_is_meant_to_be_shared_is_accepted_and_told(
 ) -> None:
     train = manifest(
         tmp_path / "train.jsonl",
-        spoken("please call five people back", "prompts/cleo"),
+        spoken("please call five people back tonight", "prompts/cleo"),
         spoken(QUOTE, "books/dora"),
     )
     report = find_leaks([train], [dev], rules)
@@ -168,23 +167,28 @@ def test_what_is_meant_to_be_shared_is_accepted_and_told(
     assert f"accepted: 1 {kind.value}" in report.summary()
 
 
-def test_refusal_names_examples_and_the_remedy(dev: Path, tmp_path: Path) -> None:
+def test_the_message_names_examples_and_the_remedy(dev: Path, tmp_path: Path) -> None:
     train = manifest(
         tmp_path / "train.jsonl", spoken("hello", "books/ben"), spoken(QUOTE, "books/dora")
     )
-    with pytest.raises(LeakError) as refused:
-        refuse_leaks([train], [dev])
-    message = str(refused.value)
+    message = find_leaks([train], [dev]).message()
     assert "hold 1 speaker, 1 sentence of the validation data" in message
     assert f"'books/ben' of {dev}:2 is in {train}:1" in message
     assert f"sentence {QUOTE!r} of {dev}:2 is in {train}:2" in message
     assert "shared_speakers" in message
-    clean = manifest(tmp_path / "clean.jsonl", spoken("hello", "books/dora"))
-    assert refuse_leaks([clean], [dev]).leaks == []
+
+
+def test_held_out_text(dev: Path) -> None:
+    held_out = HeldOutText([dev])
+    assert held_out.shares(QUOTE)
+    assert held_out.shares(f"well {' '.join(QUOTE.split()[2:10])} indeed")
+    assert not held_out.shares(f"well {' '.join(QUOTE.split()[2:9])} indeed")
+    assert not held_out.shares("two")
+    assert not HeldOutText([]).shares(QUOTE)
 
 
 def test_many_examples_are_cut_short(dev: Path, tmp_path: Path) -> None:
-    rows = [spoken(f"sentence {chr(97 + n)} has five words") for n in range(9)]
+    rows = [spoken(f"the sentence {chr(97 + n)} has six words") for n in range(9)]
     report = find_leaks(
         [manifest(tmp_path / "train.jsonl", *rows)], [manifest(tmp_path / "test.jsonl", *rows)]
     )
