@@ -25,6 +25,7 @@ def pruning_costs(
     Args:
         text_weights: (M,), how much each text counts in the probability of a history.
     """
+    totals = tables[0].counts.sum(axis=1)
     costs = []
     for n in range(1, len(tables)):
         table, histories = tables[n], tables[n - 1]
@@ -40,8 +41,8 @@ def pruning_costs(
             without - np.log(own / backed_off)
         )
         frequency = np.zeros(size)
-        for counts, text_weight in zip(histories.counts, text_weights, strict=True):
-            frequency += text_weight * counts / tables[0].counts[0].sum()
+        for text, text_weight in enumerate(text_weights):
+            frequency += text_weight / totals[text] * histories.counts[text]
         costs.append((-change * frequency[table.prefixes]).astype(np.float32))
     for n in range(len(costs) - 2, -1, -1):
         np.maximum.at(costs[n], tables[n + 2].prefixes, costs[n + 1])

@@ -153,30 +153,39 @@ def _with_continuation(prefixes: NDArray[np.int32], size: int) -> NDArray[np.boo
     return found
 
 
-def word_probabilities(
-    tables: Sequence[NgramTable], weights: NgramWeights, tokens: NDArray[np.int32], bos: int
-) -> Floats:
-    """What a model over the tables says of each token of a text after its sentence so far, (P,).
+@dataclass(frozen=True)
+class LocatedText:
+    """A text as places of its n-grams in tables, so that many models can be asked for it.
 
-    Starts of sentences, which are not predicted, get 1.
+    Attributes:
+        predicted: (P,) bool, tokens that are predicted: all but starts of sentences.
+        ngrams: for each order, (P,) int64, the place of the n-gram that ends at each token; -1 if
+            the table does not have it.
     """
+
+    predicted: NDArray[np.bool_]
+    ngrams: list[NDArray[np.int64]]
+
+    def probabilities(self, weights: NgramWeights) -> Floats:
+        """What a model over the tables says of each predicted token after its sentence so far."""
+        result = weights.probabilities[0][self.ngrams[0]]
+        for n in range(1, len(self.ngrams)):
+            place = self.ngrams[n]
+            history = np.append(-1, self.ngrams[n - 1][:-1])
+            backed_off = np.where(history >= 0, weights.back_offs[n - 1][history], 1) * result
+            result = np.where(place >= 0, weights.probabilities[n][place], backed_off)
+        return result[self.predicted]
+
+
+def locate(tables: Sequence[NgramTable], tokens: NDArray[np.int32], bos: int) -> LocatedText:
+    """Find the n-grams of a text, (P,) word numbers with starts and ends of sentences."""
     size = len(tables[0])
-    result = weights.probabilities[0][tokens].copy()
-    result[tokens == bos] = 1
-    places = tokens.astype(np.int64)  # in the last table, of the n-gram that starts at each token
-    for n in range(1, len(tables)):
-        table = tables[n]
+    ngrams = [tokens.astype(np.int64)]
+    for table in tables[1:]:
         keys = table.prefixes.astype(np.int64) * size + table.numbers
-        history, last = places[:-1], tokens[n:]
-        known = history >= 0
-        wanted = np.where(known, history * size + last, -1)
-        found = np.minimum(keys.searchsorted(wanted), len(keys) - 1)
-        present = known & (keys[found] == wanted)
-        backed_off = np.where(known, weights.back_offs[n - 1][history], 1) * result[n:]
-        predicted = last != bos
-        # An n-gram that spans two sentences is in no table, but its history may be.
-        result[n:] = np.where(
-            present, weights.probabilities[n][found], np.where(predicted, backed_off, 1)
-        )
-        places = np.where(present, found, -1)
-    return result
+        # None spans two sentences, as no table has an n-gram with an end before its last word.
+        history = np.append(-1, ngrams[-1][:-1])
+        wanted = np.where(history >= 0, history * size + tokens, -1)
+        places = np.minimum(keys.searchsorted(wanted), len(keys) - 1)
+        ngrams.append(np.where(keys[places] == wanted, places, -1))
+    return LocatedText(tokens != bos, ngrams)

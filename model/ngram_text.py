@@ -108,27 +108,40 @@ class Exclusion:
 
     RUN_WORDS = 8
     SENTENCE_WORDS = 6
+    _GRAM_WORDS = 5
+    # Every run of 8 words holds a whole gram of 5 that starts at a multiple of 4 in its sentence:
+    # where none of those is known, no run needs to be looked up.
+    _STRIDE = RUN_WORDS - _GRAM_WORDS + 1
 
     def __init__(self, sentences: Iterable[str]) -> None:
         self.excluded = 0
-        self._whole = set()
-        self._runs = set()
+        self._whole: set[str] = set()
+        self._runs: set[str] = set()
+        self._grams: set[str] = set()
         for sentence in sentences:
             words = sentence.split()
             if len(words) >= self.SENTENCE_WORDS:
                 self._whole.add(sentence)
-            self._runs.update(self._runs_of(words))
-
-    def _runs_of(self, words: list[str]) -> Iterator[str]:
-        for start in range(len(words) - self.RUN_WORDS + 1):
-            yield " ".join(words[start : start + self.RUN_WORDS])
+            self._runs.update(_pieces(words, self.RUN_WORDS))
+            self._grams.update(_pieces(words, self._GRAM_WORDS))
 
     def filter(self, sentences: Iterable[str]) -> Iterator[str]:
         """The sentences that are not excluded; `excluded` counts the others."""
         for sentence in sentences:
-            if sentence in self._whole or not self._runs.isdisjoint(
-                self._runs_of(sentence.split())
-            ):
+            if self._excludes(sentence):
                 self.excluded += 1
             else:
                 yield sentence
+
+    def _excludes(self, sentence: str) -> bool:
+        if sentence in self._whole:
+            return True
+        words = sentence.split()
+        return not self._grams.isdisjoint(
+            _pieces(words, self._GRAM_WORDS, self._STRIDE)
+        ) and not self._runs.isdisjoint(_pieces(words, self.RUN_WORDS))
+
+
+def _pieces(words: list[str], length: int, stride: int = 1) -> Iterator[str]:
+    for start in range(0, len(words) - length + 1, stride):
+        yield " ".join(words[start : start + length])

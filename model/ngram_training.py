@@ -13,16 +13,11 @@ from ossicle.model.ngram import NgramModel
 from ossicle.model.ngram_counting import Corpus, NgramTable, count_ngrams, read_corpus
 from ossicle.model.ngram_file import NgramError, NgramTrie, encode_trie
 from ossicle.model.ngram_pruning import build_trie, most_costly, pruning_costs
-from ossicle.model.ngram_smoothing import (
-    NgramWeights,
-    kneser_ney,
-    mixture,
-    word_probabilities,
-)
+from ossicle.model.ngram_smoothing import NgramWeights, kneser_ney, locate, mixture
 from ossicle.model.ngram_text import Exclusion, TextSource, at_most
 from ossicle.model.perplexity import perplexity
 
-_BYTES_PER_NGRAM = 3.0
+_BYTES_PER_NGRAM = 2.8
 """A first guess; what the n-grams of a text take is measured."""
 
 _ABOUT_BYTES = 10_000
@@ -143,16 +138,8 @@ def _text_weights(
         return (words / words.sum()).tolist()
     judgements = []
     for source in heldout:
-        tokens = _tokens(corpus, source.sentences())
-        predicted = tokens != corpus.bos
-        judgements.append(
-            np.stack(
-                [
-                    word_probabilities(tables, model, tokens, corpus.bos)[predicted]
-                    for model in models
-                ]
-            )
-        )
+        text = locate(tables, _tokens(corpus, source.sentences()), corpus.bos)
+        judgements.append(np.stack([text.probabilities(model) for model in models]))
     return estimate_weights(judgements).tolist()
 
 
@@ -207,13 +194,13 @@ def _prune(
         report(f"{sum(trie.counts)} n-grams take {size / 1e6:.2f} MB")
         if size <= limit:
             best = trie
-            if wanted == ngrams or size > 0.98 * limit:
+            if wanted == ngrams or size > 0.97 * limit:
                 return best
         wanted = min(ngrams, int(wanted * 0.99 * limit / size))
     if best is None:
         alone = build_trie(corpus.words, tables, weights, most_costly(costs, 0))
-        least = len(encode_trie(alone)) / 1e6
-        if least * 1e6 > limit:
+        least = (len(encode_trie(alone)) + _ABOUT_BYTES) / 1e6
+        if least > config.size:
             raise NgramError(
                 f"{len(corpus.words)} words alone take {least:.2f} MB, {config.size} are allowed: "
                 "allow a larger size or take a smaller vocabulary"
