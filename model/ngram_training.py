@@ -132,15 +132,15 @@ def _text_weights(
 ) -> list[float]:
     if config.weights is not None:
         given = np.array(config.weights)
-        return (given / given.sum()).tolist()
+        return [float(weight) for weight in given / given.sum()]
     if not heldout or len(models) == 1:
         words = _words(corpus)
-        return (words / words.sum()).tolist()
+        return [float(share) for share in words / words.sum()]
     judgements = []
     for source in heldout:
         text = locate(tables, _tokens(corpus, source.sentences()), corpus.bos)
         judgements.append(np.stack([text.probabilities(model) for model in models]))
-    return estimate_weights(judgements).tolist()
+    return [float(weight) for weight in estimate_weights(judgements)]
 
 
 def estimate_weights(judgements: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
