@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import math
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from ossicle.model.lm_export import (
 from ossicle.model.lm_network import LanguageNetwork
 from ossicle.model.lm_text import Text
 from ossicle.model.lm_train import train_language_model
-from ossicle.model.lm_training import WindowSampler, validation_batches
+from ossicle.model.lm_training import LanguageModule, WindowSampler, validation_batches
 from ossicle.model.rescoring import CONTEXT_UNITS, FILE, Rescorer
 from ossicle.model.runtime import ModelError
 from ossicle.model.train import RunExistsError
@@ -74,6 +75,14 @@ def texts(tmp_path: Path) -> TextConfig:
         window=12,
         batch=4,
     )
+
+
+@pytest.fixture
+def interrupts():
+    """Lightning switches Ctrl-C off while it shuts down."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 def configuration(texts: TextConfig, **optim: float) -> LanguageTrainingConfig:
@@ -193,14 +202,22 @@ class TestTraining:
         expected = -rescorer.score([said])[0] / math.log(2) / (len(said) + 1)
         assert bits[-1][1] == pytest.approx(expected, rel=0.02)
 
-    def test_resumed_equals_uninterrupted(self, texts: TextConfig, tmp_path: Path) -> None:
-        whole = train_language_model(
-            configuration(texts), tmp_path / "whole", accelerator="cpu", quiet=True
-        )
-        # The learning rate would fall elsewhere in a run with fewer steps.
+    def test_resumed_equals_uninterrupted(
+        self, texts: TextConfig, tmp_path: Path, monkeypatch, interrupts
+    ) -> None:
         config = configuration(texts)
-        half = replace(config, optim=replace(config.optim, steps=6, decay=1e-9))
-        train_language_model(half, tmp_path / "cut", accelerator="cpu", quiet=True)
+        whole = train_language_model(config, tmp_path / "whole", accelerator="cpu", quiet=True)
+        step = LanguageModule.training_step
+
+        def interrupted(self: LanguageModule, *arguments):
+            if self.global_step == 7:
+                raise KeyboardInterrupt
+            return step(self, *arguments)
+
+        monkeypatch.setattr(LanguageModule, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_language_model(config, tmp_path / "cut", accelerator="cpu", quiet=True)
+        monkeypatch.setattr(LanguageModule, "training_step", step)
         resumed = train_language_model(
             config, tmp_path / "cut", resume=True, accelerator="cpu", quiet=True
         )
@@ -311,8 +328,8 @@ class TestRescoring:
                 column[:-1], column[1:], *network[0].initial_state(1)
             )
         expected = float(log_probs[-len(units.encode(text)) - 1 :].sum())
-        assert score == pytest.approx(expected, abs=0.05)
-        assert abs(score - rescorer.score([text])[0]) > 0.01
+        assert score == pytest.approx(expected, abs=0.2)
+        assert abs(score - rescorer.score([text])[0]) > 1
         assert rescorer.score([text], "\n \n")[0] == rescorer.score([text])[0]
 
     def test_only_the_end_of_a_long_context_counts(self, folder: Path) -> None:
