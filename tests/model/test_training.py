@@ -24,7 +24,6 @@ from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
 from ossicle.model.curves import read_curves
 from ossicle.model.decoding import GreedyDecoder
 from ossicle.model.export import export, load_checkpoint
-from ossicle.model.lm_config import is_language_model
 from ossicle.model.runtime import find_model
 from ossicle.model.train import RunExistsError, check_leaks, train
 from ossicle.model.training import SpeechModule, ctc_loss
@@ -312,16 +311,6 @@ def test_bad_configurations_name_the_key(tmp_path: Path, text: str, message: str
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         TrainingConfig.load(path)
-
-
-def test_configurations_in_the_repository_load() -> None:
-    configs = Path(__file__).parents[2] / "model" / "configs"
-    acoustic = [path for path in sorted(configs.glob("*.yaml")) if not is_language_model(path)]
-    names = [path.name for path in acoustic]
-    assert "tiny.yaml" in names
-    for name in names:
-        config = TrainingConfig.load(configs / name)
-        assert TrainingConfig.__name__ in repr(config)
 
 
 @pytest.mark.timeout(300)
