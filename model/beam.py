@@ -136,7 +136,8 @@ class BeamSearch:
         """Paths (K,) that emit no new token: their texts end in the token of this frame."""
         _, token_ended, total, _ = self._scores
         paths: NDArray[np.float64] = np.where(self._after_space, total, token_ended)
-        return paths + frame[self._names[_LAST]]
+        paths += frame[self._names[_LAST]]
+        return paths
 
     def _stay(self, frame: NDArray[np.float64]) -> None:
         """Take a frame that extends nothing."""
@@ -201,7 +202,7 @@ class BeamSearch:
 
     def _choose(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """The places, in order, of the scores that are good enough to go on with."""
-        chosen = (scores > scores.max() - self._config.margin).nonzero()[0]
+        chosen: NDArray[np.int64] = np.flatnonzero(scores > scores.max() - self._config.margin)
         width = self._config.width
         if len(chosen) > width:
             best = scores[chosen].argpartition(len(chosen) - width)[-width:]

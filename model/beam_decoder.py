@@ -19,9 +19,7 @@ from ossicle.model.decoding import (
 
 if TYPE_CHECKING:
     from ossicle.model.annotation import Annotator
-
-Rerank = Callable[[Sequence[str], Sequence[float]], Sequence[float]]
-"""New scores for texts with their scores."""
+    from ossicle.model.reranking import Reranker
 
 _SILENCE_LEAD = 3.0  # natural-log units by which no words must lead all words
 
@@ -36,7 +34,7 @@ class BeamDecoder:
         frame_seconds: length of an output frame.
         search: starts the search of an utterance.
         annotator: gives finals their times and confidences.
-        rerank: scores the texts at the end anew; None leaves them as they are.
+        reranker: sorts the texts at the end anew; None leaves them as they are.
     """
 
     def __init__(
@@ -45,21 +43,30 @@ class BeamDecoder:
         frame_seconds: float,
         search: Callable[[], BeamSearch],
         annotator: Annotator,
-        rerank: Rerank | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         self._tokens = tuple(tokens)
         self._frame_seconds = frame_seconds
         self._new_search = search
         self._annotator = annotator
-        self._rerank = rerank
+        self._reranker = reranker
+        self._final = ""
         self.reset()
 
     def reset(self) -> None:
-        """Start the next utterance."""
+        """Start the next utterance, of which the last final was the context."""
+        if self._reranker:
+            self._reranker.remember(self._final)
+        self._final = ""
         self._search = self._new_search()
         self._memory = FrameMemory()
         self._silent = False
         self._shown: list[TimedToken] = []
+
+    @property
+    def remembered_frames(self) -> int:
+        """How many frames of the utterance are kept for its end."""
+        return self._memory.end - self._memory.first
 
     def advance(self, log_probs: NDArray[np.float32]) -> None:
         """Take the next frames, (U, V)."""
@@ -100,10 +107,9 @@ class BeamDecoder:
         """The hypotheses of the whole utterance, best first, with distinct texts."""
         candidates = self._search.finished()
         texts = ["".join(self._tokens[token] for token in c.tokens) for c in candidates]
-        scores: Sequence[float] = [candidate.score for candidate in candidates]
-        if self._rerank:
-            scores = self._rerank(texts, scores)
-            order = sorted(range(len(texts)), key=lambda number: -scores[number])
-            texts, scores = [texts[n] for n in order], [scores[n] for n in order]
+        scores = [candidate.score for candidate in candidates]
+        if self._reranker:
+            texts, scores = self._reranker(texts, scores)
+            self._final = texts[0]
         memory = self._memory
         return self._annotator(memory.log_probs, texts, scores, alternatives, memory.first)

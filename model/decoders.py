@@ -21,6 +21,8 @@ from ossicle.model.decoding import Decoder, GreedyDecoder
 from ossicle.model.language import SPACE, Language, LanguageWeights, TextScorer
 from ossicle.model.ngram import NgramError, NgramModel
 from ossicle.model.phrases import Phrase, PhraseMatcher, check_phrases
+from ossicle.model.reranking import Reranker, RescoringWeights
+from ossicle.model.rescoring import Rescorer
 from ossicle.model.runtime import ModelError, ModelInfo
 
 __all__ = ["Decoding", "DecodingConfig", "DecodingSettings", "Phrase", "Search"]
@@ -49,16 +51,24 @@ class DecodingConfig:
     phrases: tuple[Phrase, ...] = ()
 
 
+_SETTINGS_PARTS: tuple[tuple[str, Any, str], ...] = (
+    ("beam", BeamConfig, "beam_"),
+    ("language", LanguageWeights, ""),
+    ("rescoring", RescoringWeights, "rescoring_"),
+)
+
+
 @dataclass(frozen=True)
 class DecodingSettings:
     """What `decoding.json` in a model folder sets; `ossicle tune` finds what is best.
 
-    The file's keys are the names of `LanguageWeights`, and those of `BeamConfig` with `beam_`
-    before them.
+    The file's keys are the names of `LanguageWeights`, and those of `BeamConfig` and
+    `RescoringWeights` with `beam_` and `rescoring_` before them.
     """
 
     beam: BeamConfig = field(default_factory=BeamConfig)
     language: LanguageWeights = field(default_factory=LanguageWeights)
+    rescoring: RescoringWeights = field(default_factory=RescoringWeights)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DecodingSettings:
@@ -67,28 +77,38 @@ class DecodingSettings:
         Raises:
             ValueError: a value is not a number that will do, naming it.
         """
-        beam = {f"beam_{item.name}": item.name for item in fields(BeamConfig)}
-        weights = {item.name: item.name for item in fields(LanguageWeights)}
-        for key in (beam.keys() | weights.keys()) & values.keys():
+        for key in cls._names() & values.keys():
             number = values[key]
             if not isinstance(number, (int, float)) or isinstance(number, bool):
                 raise ValueError(f'"{key}" is {number!r}, not a number')
-        width = values.get("beam_width", BeamConfig.width)
-        if not (isinstance(width, int) and 1 <= width <= WIDEST_BEAM):
-            raise ValueError(f'"beam_width" is {width}; give 1 to {WIDEST_BEAM}')
+        for key in ("beam_width", "rescoring_texts"):
+            count = values.get(key, 1)
+            if not (isinstance(count, int) and 1 <= count <= WIDEST_BEAM):
+                raise ValueError(f'"{key}" is {count}; give 1 to {WIDEST_BEAM}')
         return cls(
-            BeamConfig(**{name: values[key] for key, name in beam.items() if key in values}),
-            LanguageWeights(
-                **{name: values[key] for key, name in weights.items() if key in values}
-            ),
+            **{
+                name: part(
+                    **{
+                        item.name: values[prefix + item.name]
+                        for item in fields(part)
+                        if prefix + item.name in values
+                    }
+                )
+                for name, part, prefix in _SETTINGS_PARTS
+            }
         )
 
     def to_dict(self) -> dict[str, float]:
         """As it is kept in `decoding.json`."""
-        beam = {f"beam_{item.name}": getattr(self.beam, item.name) for item in fields(BeamConfig)}
-        return beam | {
-            item.name: getattr(self.language, item.name) for item in fields(LanguageWeights)
+        return {
+            prefix + item.name: getattr(getattr(self, name), item.name)
+            for name, part, prefix in _SETTINGS_PARTS
+            for item in fields(part)
         }
+
+    @staticmethod
+    def _names() -> set[str]:
+        return {prefix + item.name for _, part, prefix in _SETTINGS_PARTS for item in fields(part)}
 
 
 class Decoding:
@@ -97,6 +117,7 @@ class Decoding:
     Args:
         info: of the model.
         ngram: its language model; None: words are not judged.
+        rescorer: its language model for whole sentences, or None.
         values: what `decoding.json` holds.
 
     Raises:
@@ -108,11 +129,13 @@ class Decoding:
         info: ModelInfo,
         ngram: NgramModel | None = None,
         values: Mapping[str, Any] | None = None,
+        rescorer: Rescorer | None = None,
     ) -> None:
         self._info = info
         values = values or {}
         self.settings = DecodingSettings.from_dict(values)
         self._language = Language(ngram, info.tokens, self.settings.language) if ngram else None
+        self._rescorer = rescorer
         self._annotators = {
             search: Annotator.configured(info.tokens, info.frame_seconds, values, search)
             for search in ("greedy", "beam")
@@ -133,16 +156,21 @@ class Decoding:
             if not isinstance(values, dict):
                 raise ValueError("it holds no JSON object")
             ngram = NgramModel.load(model) if model.is_file() else None
-            return cls(info, ngram, values)
+            return cls(info, ngram, values, Rescorer.load(folder))
         except NgramError as error:
             raise ModelError(str(error)) from error
         except (OSError, ValueError) as error:
             raise ModelError(f"{path} cannot be used: {error}") from error
 
     @property
-    def has_language_model(self) -> bool:
-        """Whether words are judged, and the default search is the beam."""
-        return self._language is not None
+    def language(self) -> Language | None:
+        """What judges words, if anything does; then the default search is the beam."""
+        return self._language
+
+    @property
+    def rescorer(self) -> Rescorer | None:
+        """What judges whole sentences, if anything does."""
+        return self._rescorer
 
     def check(self, config: DecodingConfig) -> None:
         """Refuse what cannot be done.
@@ -197,8 +225,13 @@ class Decoding:
         beam = self.settings.beam
         if config.beam_width:
             beam = replace(beam, width=config.beam_width)
+        weights = self.settings.rescoring
         return BeamDecoder(
-            info.tokens, info.frame_seconds, partial(BeamSearch, space, scorer, beam), annotator
+            info.tokens,
+            info.frame_seconds,
+            partial(BeamSearch, space, scorer, beam),
+            annotator,
+            Reranker(self._rescorer, weights) if self._rescorer and weights.weight else None,
         )
 
     def _build_matcher(self, phrases: tuple[Phrase, ...]) -> PhraseMatcher:

@@ -9,6 +9,7 @@ function of the text alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,15 +48,24 @@ class Language:
     def __init__(self, ngram: NgramModel, tokens: Sequence[str], weights: LanguageWeights) -> None:
         self._tokens = tuple(tokens)
         self.ngram = ngram
-        self.weights = weights
         self.lexicon = Lexicon(ngram.words, ngram.unigrams, tokens)
         nowhere, unknown = np.zeros(1, np.int64), np.array([ngram.unk], np.int32)
         self._unknown = float(ngram.score(nowhere, unknown)[0][0])
+        self._weigh(weights)
+
+    def _weigh(self, weights: LanguageWeights) -> None:
+        self.weights = weights
         look_ahead = self.lexicon.look_ahead.astype(np.float64)
         look_ahead[self.lexicon.outside] = self._unknown
         self.standing = weights.lm_weight * look_ahead + weights.word_score
         self.standing[self.lexicon.outside] += weights.unknown_score
         self.standing[ROOT] = 0.0
+
+    def weighed(self, weights: LanguageWeights) -> Language:
+        """The same model with other weights."""
+        other = copy(self)
+        other._weigh(weights)
+        return other
 
     def word_scores(
         self, contexts: NDArray[np.int64], nodes: NDArray[np.int64]
@@ -163,7 +173,7 @@ class TextScorer:
         lexicon = language.lexicon
         before = new[_NODE]
         nodes = lexicon.follow(before, tokens)
-        gains = language.standing[nodes] - language.standing[before]
+        gains: NDArray[np.float64] = language.standing[nodes] - language.standing[before]
         gains += (nodes == lexicon.outside) * language.weights.letter_score
         spaces = np.flatnonzero(tokens == self._space)
         if len(spaces):

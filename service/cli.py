@@ -15,6 +15,7 @@ from ossicle.model.cli import export_command, train_command
 from ossicle.model.cli_calibrate import calibrate_command
 from ossicle.model.cli_evaluate import evaluate_command
 from ossicle.model.cli_lm import lm_app
+from ossicle.model.cli_tune import tune_command
 
 from .cli_mic import mic_command
 from .cli_serve import serve_command
@@ -43,6 +44,7 @@ app.command("health")(health_command)
 app.command("demo")(demo_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.command("tune")(tune_command)
 app.command("calibrate")(calibrate_command)
 app.command("export")(export_command)
 app.add_typer(data_app, name="data")

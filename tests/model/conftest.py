@@ -11,6 +11,10 @@ from ossicle.data.sample import sample_path
 from ossicle.model.config import ModelConfig, NetworkConfig
 from ossicle.model.export import load_weights, write_onnx
 from ossicle.model.network import Network
+from ossicle.model.ngram import NgramModel
+from ossicle.model.ngram_file import write_trie
+from ossicle.model.ngram_text import TextSource
+from ossicle.model.ngram_training import NgramTrainingConfig, train_ngrams
 from ossicle.model.runtime import PRETRAINED, AcousticModel, ModelInfo, find_model
 
 
@@ -62,3 +66,35 @@ def shipped_float(
 @pytest.fixture(scope="session")
 def shipped_int8() -> AcousticModel:
     return AcousticModel.load(find_model())
+
+
+SENTENCES = """\
+the cat sat on the mat
+the cat sees the dog
+the dog sees the cat
+a cat is a cat
+it's a dog
+the boys' dog ran
+he sat on a mat
+we see the sea
+they see it
+i see
+we saw the two of them
+it is too late to see them
+"""
+
+
+@pytest.fixture(scope="session")
+def ngram_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trigram model of a few sentences, each of which was said three times."""
+    folder: Path = tmp_path_factory.mktemp("ngrams")
+    text = folder / "text.txt"
+    text.write_text(SENTENCES * 3, encoding="utf-8")
+    trie = train_ngrams([TextSource(text)], NgramTrainingConfig(order=3, size=None))
+    write_trie(trie, folder / "lm.ngram")
+    return folder / "lm.ngram"
+
+
+@pytest.fixture(scope="session")
+def ngrams(ngram_file: Path) -> NgramModel:
+    return NgramModel.load(ngram_file)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ossicle.data.text import Tokenizer
+from ossicle.model.lexicon import ROOT, Lexicon
+
+TOKENIZER = Tokenizer()
+
+
+def reach(lexicon: Lexicon, letters: str) -> int:
+    node = np.array([ROOT])
+    for token in TOKENIZER.encode(letters):
+        node = lexicon.follow(node, np.array([token]))
+    return int(node[0])
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.text(alphabet="ab'z", min_size=1, max_size=6),
+        st.floats(-20, 0, width=32),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_every_word_is_found_and_nothing_else(scores: dict[str, float]) -> None:
+    words = sorted(scores)
+    lexicon = Lexicon(words, np.array([scores[w] for w in words], np.float32), TOKENIZER.tokens)
+    for number, word in enumerate(words):
+        assert lexicon.words[reach(lexicon, word)] == number
+    beginnings = {word[:end] for word in words for end in range(len(word) + 1)}
+    assert lexicon.nodes == len(beginnings) + 1
+    assert (lexicon.words >= 0).sum() == len(words)
+    for beginning in beginnings:
+        below = max(score for word, score in scores.items() if word.startswith(beginning))
+        assert lexicon.look_ahead[reach(lexicon, beginning)] == pytest.approx(below)
+        for letter in "abz'q":
+            outside = beginning + letter not in beginnings
+            assert (reach(lexicon, beginning + letter) == lexicon.outside) == outside
+
+
+def test_who_leaves_the_tree_stays_outside() -> None:
+    lexicon = Lexicon(["cat"], np.zeros(1, np.float32), TOKENIZER.tokens)
+    assert reach(lexicon, "cad") == lexicon.outside
+    assert reach(lexicon, "cadcat") == lexicon.outside
+    assert lexicon.words[lexicon.outside] == -1
+
+
+def test_words_that_the_tokens_cannot_spell_are_left_out() -> None:
+    words = ["cat", "naïve", "c3po", "", "two words", "dog"]
+    lexicon = Lexicon(words, np.arange(6, dtype=np.float32), TOKENIZER.tokens)
+    assert sorted(lexicon.words[lexicon.words >= 0].tolist()) == [0, 5]
+    assert lexicon.words[reach(lexicon, "dog")] == 5
+
+
+def test_a_lexicon_may_be_empty() -> None:
+    lexicon = Lexicon([], np.zeros(0, np.float32), TOKENIZER.tokens)
+    assert reach(lexicon, "a") == lexicon.outside
+
+
+def test_tokens_may_have_any_order() -> None:
+    tokens = ("<blank>", "z", "b", " ", "a", "'")
+    lexicon = Lexicon(["az", "ab", "zb", "z'"], np.array([-1, -2, -3, -4], np.float32), tokens)
+    for number, word in enumerate(["az", "ab", "zb", "z'"]):
+        node = np.array([ROOT])
+        for letter in word:
+            node = lexicon.follow(node, np.array([tokens.index(letter)]))
+        assert lexicon.words[node[0]] == number

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ossicle.model.prefixes import PrefixTree
+
+
+def test_a_path_gives_its_tokens_and_frames() -> None:
+    tree = PrefixTree()
+    (first,) = tree.add(np.array([-1]), np.array([5]), 3)
+    left, right = tree.add(np.array([first, first]), np.array([6, 7]), 8)
+    assert tree.tokens(int(left)) == ([5, 6], [3, 8])
+    assert tree.tokens(int(right)) == ([5, 7], [3, 8])
+    assert tree.tokens(-1) == ([], [])
+    tree.move(np.array([right]), 10)
+    assert tree.tokens(int(right)) == ([5, 7], [3, 10])
+
+
+def test_a_moved_token_does_not_pass_the_next() -> None:
+    tree = PrefixTree()
+    (first,) = tree.add(np.array([-1]), np.array([5]), 3)
+    (second,) = tree.add(np.array([first]), np.array([6]), 8)
+    tree.move(np.array([first]), 12)
+    assert tree.tokens(int(second)) == ([5, 6], [7, 8])
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.lists(st.booleans(), max_size=60))
+def test_compacting_changes_no_live_hypothesis(seed: int, width: int, compact: list[bool]) -> None:
+    """A random beam, some of whose hypotheses die in each frame."""
+    rng = np.random.default_rng(seed)
+    tree = PrefixTree()
+    live = np.array([-1])
+    truth: list[tuple[list[int], list[int]]] = [([], [])]
+    for frame, compacts in enumerate(compact):
+        parents = rng.integers(len(live), size=width)
+        tokens = rng.integers(1, 5, size=width)
+        added = tree.add(live[parents], tokens, frame)
+        stays = rng.integers(len(live), size=rng.integers(0, 3))
+        grown = [
+            ([*truth[p][0], int(t)], [*truth[p][1], frame])
+            for p, t in zip(parents, tokens, strict=True)
+        ]
+        truth = [truth[stay] for stay in stays] + grown
+        live = np.concatenate([live[stays], added])
+        if compacts:
+            live = tree.compact(live)
+        assert [tree.tokens(int(entry)) for entry in live] == truth
+
+
+def test_a_long_utterance_takes_little_room() -> None:
+    rng = np.random.default_rng(0)
+    tree, width = PrefixTree(), 16
+    live = np.full(width, -1)
+    largest = 0
+    for frame in range(3000):
+        live = tree.add(live[rng.integers(width, size=width)], np.full(width, 3), frame)
+        if tree.crowded:
+            live = tree.compact(live)
+        largest = max(largest, len(tree))
+    assert len(tree.tokens(int(live[0]))[0]) == 3000
+    assert largest < 3 * 3000  # not 16 * 3000
