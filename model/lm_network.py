@@ -28,10 +28,9 @@ class LanguageNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.units, config.embedding)
-        self.layers = nn.ModuleList(
-            nn.LSTM(config.embedding if i == 0 else config.hidden, config.hidden)
-            for i in range(config.layers)
-        )
+        # Input sizes as numbers: the exporter cannot have them depend on a tensor.
+        self._sizes = [config.embedding] + [config.hidden] * (config.layers - 1)
+        self.layers = nn.ModuleList(nn.LSTM(size, config.hidden) for size in self._sizes)
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(config.hidden, config.embedding)
         self.bias = nn.Parameter(torch.zeros(config.units))
@@ -56,8 +55,8 @@ class LanguageNetwork(nn.Module):
         """Units (S, B), state (L, B, H) twice -> logits (S, B, V) of what follows, new state."""
         x = self.embedding(units)
         last_hidden, last_memory = [], []
-        for i, layer in enumerate(self.layers):
-            x = self.dropout(F.layer_norm(x, (layer.input_size,)))
+        for i, (layer, size) in enumerate(zip(self.layers, self._sizes, strict=True)):
+            x = self.dropout(F.layer_norm(x, (size,)))
             x, (h, c) = layer(x, (hidden[i : i + 1], memory[i : i + 1]))
             last_hidden.append(h)
             last_memory.append(c)

@@ -114,7 +114,14 @@ class Rescorer:
         _, hidden, memory = self._run(column, column, start, start)
         return hidden, memory
 
-    def _run(self, units, following, hidden, memory):  # type: ignore[no-untyped-def]
-        return self._session.run(
+    def _run(
+        self,
+        units: NDArray[np.int64],
+        following: NDArray[np.int64],
+        hidden: NDArray[np.float32],
+        memory: NDArray[np.float32],
+    ) -> list[NDArray[np.float32]]:
+        result: list[NDArray[np.float32]] = self._session.run(
             None, {"units": units, "following": following, "hidden": hidden, "memory": memory}
         )
+        return result
