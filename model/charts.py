@@ -16,11 +16,11 @@ _ROW = 26  # height of a row, in units of the drawing
 _LABEL = 230  # width of the column of labels
 _PLOT = 380
 _VALUE = 150  # width of the column of numbers
-_LABEL_LETTERS = 34
+_LABEL_LETTERS = 32
 
 
 def interval_plot(title: str, rows: Mapping[str, Score]) -> Markup:
-    """The WER of each row as a dot on its 95 % interval, all rows on one axis."""
+    """The WER of each row as a dot on its 95 % interval, if it has more than one recording."""
     top = _ceiling(max(s.wer_high for s in rows.values()))
     bottom = _ROW * len(rows)
     marks = _vertical_grid(top, bottom)
@@ -29,8 +29,13 @@ def interval_plot(title: str, rows: Mapping[str, Score]) -> Markup:
         low, middle, high = (_LABEL + _PLOT * rate / top for rate in (s.wer_low, s.wer, s.wer_high))
         marks += [
             _row_label(name, y),
-            tag("line", x1=low, x2=high, y1=y, y2=y, class_="interval"),
             tag("circle", cx=middle, cy=y, r=4.5, class_="dot"),
+        ]
+        if s.utterances == 1:  # resampling one recording tells nothing
+            marks.append(_number(f"{percent(s.wer)}, 1 recording", y))
+            continue
+        marks += [
+            tag("line", x1=low, x2=high, y1=y, y2=y, class_="interval"),
             _number(f"{percent(s.wer)} ({percent(s.wer_low)} to {percent(s.wer_high)})", y),
         ]
     return _figure(title, _LABEL + _PLOT + _VALUE, bottom + 24, marks)
@@ -75,10 +80,10 @@ def noise_plot(title: str, clean: Score, by_snr: Mapping[int, Score], top: float
     """
     points = {"clean": clean, **{f"{snr} dB": s for snr, s in by_snr.items()}}
     width, height, left, head = 300, 190, 44, 12
-    step = (width - left - 30) / (len(points) - 1)
+    step = (width - left - 50) / (len(points) - 1)
 
     def place(i: int, rate: float) -> tuple[float, float]:
-        return left + 10 + step * i, head + height * (1 - min(rate, top) / top)
+        return left + 28 + step * i, head + height * (1 - min(rate, top) / top)
 
     marks: list[Markup] = []
     for rate in ticks(top):

@@ -186,7 +186,7 @@ def _record(
     from ossicle.model.runtime import graph_path
 
     model, config, decoding = evaluation.model, evaluation.config, evaluation.decoding
-    search = config.search or ("beam" if decoding.has_language_model else "greedy")
+    search = config.search or ("beam" if decoding.language else "greedy")
     beam = search == "beam"
     settings = Settings(
         model=model.info.name,
@@ -194,7 +194,7 @@ def _record(
         precision=model.precision,
         search=search,
         beam_width=(config.beam_width or decoding.settings.beam.width) if beam else 0,
-        language_model=beam and decoding.has_language_model,
+        language_model=beam and decoding.language is not None,
         chunk_ms=round(1000 * FRAME_SECONDS) * evaluation.step_frames,
         batch=evaluation.batch,
         threads=threads,
@@ -229,10 +229,11 @@ def _print(record: Record) -> None:
     _out.print(table)
     settings, cost = record.settings, record.cost
     _out.print(
-        f"{settings.model} {settings.precision}, {settings.decoder}; {settings.batch} recording(s) "
-        f"stepping together by {settings.chunk_ms} ms on {settings.threads} thread(s), decoding "
-        f"of audio files not counted: {cost.speed:.0f} times real time. Seconds of one core for a "
-        f"second of audio: network {cost.network:.4f}, decoder {cost.decoder:.4f}",
+        f"{settings.model} {settings.precision}, {settings.decoder}: {cost.speed:.0f} times real "
+        f"time on {settings.threads} thread(s), {settings.batch} recording(s) stepping together "
+        f"by {settings.chunk_ms} ms, decoding of audio files not counted\n"
+        f"seconds of one core for a second of audio: network {cost.network:.4f}, decoder "
+        f"{cost.decoder:.4f}",
         highlight=False,
         markup=False,
     )

@@ -124,7 +124,7 @@ def _head(record: Record, anchors: Sequence[tuple[Breakdown, str]]) -> Markup:
         tag(
             "p",
             f"{settings.precision}, {settings.decoder}, streamed by {settings.chunk_ms} ms. "
-            f"{len(record.sets)} set(s), {words} words, {settings.date}.",
+            f"{words} words in {_counted(len(record.sets), 'set')}, {settings.date}.",
             class_="lead",
         ),
         tag("nav", *(tag("a", p.name, href=f"#{a}") for p, a in anchors), aria_label="Sets"),
@@ -189,8 +189,8 @@ def _cost(record: Record) -> Markup:
         "network": f"{cost.network:.4f} s of one core for a second of audio",
         "decoder": f"{cost.decoder:.4f} s of one core for a second of audio",
         "speed": f"{cost.speed:.0f} times real time, of {cost.audio_seconds:.0f} s of audio",
-        "measured": f"{settings.batch} recording(s) stepping together, {settings.threads} "
-        f"thread(s); decoding of audio files not counted",
+        "measured": f"{_counted(settings.batch, 'recording')} stepping together on "
+        f"{_counted(settings.threads, 'thread')}; decoding of audio files not counted",
     }
     return tag("section", tag("h2", "What it costs"), _facts(facts))
 
@@ -316,7 +316,7 @@ def _utterance(item: Recognized, sound: str) -> Markup:
                 src=sound,
                 aria_label=f"Recording: {item.reference}",
             ),
-            tag("span", f"{item.errors} errors in {said} words"),
+            tag("span", f"{_counted(item.errors, 'error')} in {_counted(said, 'word')}"),
             tag("span", f"{item.utterance.duration:.1f} s"),
             tag("span", item.utterance.speaker or "speaker unknown"),
             tag("a", item.utterance.audio_filepath.name, href=sound),
@@ -343,7 +343,7 @@ def _settings(record: Record) -> Markup:
     facts = {
         "model": f"{s.model} {s.precision}, graph {s.model_digest}",
         "decoder": s.decoder,
-        "streaming": f"steps of {s.chunk_ms} ms, {s.batch} recording(s) together",
+        "streaming": f"steps of {s.chunk_ms} ms, {_counted(s.batch, 'recording')} together",
         "made": f"{s.date} by Ossicle {s.version}",
         **{f"manifest {part.name}": part.digest for part in record.sets},
     }
@@ -356,6 +356,10 @@ def _settings(record: Record) -> Markup:
         _facts(facts),
         tag("p", "All numbers and transcripts: ", tag("a", RECORD, href=RECORD), class_="note"),
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _facts(facts: Mapping[str, str]) -> Markup:

@@ -6,68 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from ossicle.data.manifest import Utterance, read_manifest, write_manifest
-from ossicle.model.cli import evaluate_command
+from ossicle.data.manifest import Utterance, manifest_digest, read_manifest, write_manifest
+from ossicle.model.cli_evaluate import evaluate_command
+from ossicle.model.decoders import Decoding, DecodingConfig
 from ossicle.model.decoding import GreedyDecoder
-from ossicle.model.evaluation import Evaluation, Recognized, score, score_by
+from ossicle.model.evaluation import Evaluation
+from ossicle.model.noise import Noises
 from ossicle.model.runtime import AcousticModel, find_model
 from typer import Typer
 from typer.testing import CliRunner
 
 from tests.model.test_streaming import in_chunks
 
-
-def recognized(*pairs: tuple[str, str], source: str = "") -> list[Recognized]:
-    return [
-        Recognized(Utterance(Path("x"), 1.0, reference, source=source), reference, hypothesis)
-        for reference, hypothesis in pairs
-    ]
-
-
-def test_counts_errors() -> None:
-    result = score(
-        recognized(
-            ("the cat sat", "the cat sat"),
-            ("on the mat", "on a mat today"),  # one substitution, one insertion
-            ("in the sun", "in"),  # two deletions
-        )
-    )
-    assert (result.substitutions, result.deletions, result.insertions) == (1, 2, 1)
-    assert (result.utterances, result.words) == (3, 9)
-    assert result.wer == pytest.approx(4 / 9)
-    assert result.wer_low < result.wer < result.wer_high
-    assert result.cer == pytest.approx((0 + 3 + 6 + 8) / 31)
-
-
-def test_words_heard_in_silence_are_insertions() -> None:
-    result = score(recognized(("yes", "yes"), ("", "oh no")))
-    assert result.insertions == 2
-    assert result.wer == 2
-
-
-def test_nothing_to_score_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no reference text"):
-        score(recognized(("", "hm")))
-
-
-def test_more_words_narrow_the_interval() -> None:
-    pairs = [("one two three four", "one two four four"), ("five six", "five six")]
-    few, many = score(recognized(*pairs * 5)), score(recognized(*pairs * 200))
-    assert few.wer == pytest.approx(many.wer)
-    assert many.wer_high - many.wer_low < few.wer_high - few.wer_low
-
-
-def test_groups() -> None:
-    items = recognized(("a", "a"), source="x") + recognized(("b", "c"), source="y")
-    groups = score_by(items, lambda r: r.utterance.source)
-    assert {name: s.wer for name, s in groups.items()} == {"x": 0.0, "y": 1.0}
+GREEDY = DecodingConfig(search="greedy")
 
 
 @pytest.fixture
 def manifest(tmp_path: Path, sample: np.ndarray) -> Path:
-    """The bundled recording cut to five lengths."""
+    """The bundled recording cut to four lengths."""
     utterances = []
-    for i, seconds in enumerate([9.5, 1.0, 4.2, 2.5, 7.7]):
+    for i, seconds in enumerate([4.5, 1.0, 2.2, 0.5]):
         soundfile.write(tmp_path / f"{i}.flac", sample[: int(seconds * 16_000)], 16_000)
         utterances.append(
             Utterance(tmp_path / f"{i}.flac", seconds, "Some Words!", source="ab"[i % 2])
@@ -76,48 +34,137 @@ def manifest(tmp_path: Path, sample: np.ndarray) -> Path:
     return tmp_path / "cuts.jsonl"
 
 
-def test_batches_hear_what_single_recordings_hear(manifest: Path, sample: np.ndarray) -> None:
-    model = AcousticModel.load(find_model())
-    evaluation = Evaluation(model)
-    for result in evaluation.recognize(read_manifest(manifest)):
-        decoder = GreedyDecoder(model.info.tokens, model.info.frame_seconds)
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """A manifest of two noises."""
+    rng = np.random.default_rng(3)
+    with (tmp_path / "noise.jsonl").open("w") as file:
+        for i in range(2):
+            samples = rng.standard_normal(8000).astype(np.float32) * 0.1
+            soundfile.write(tmp_path / f"noise{i}.flac", samples, 16_000)
+            file.write(json.dumps({"audio_filepath": f"noise{i}.flac", "kind": "noise"}) + "\n")
+    return tmp_path / "noise.jsonl"
+
+
+def evaluation(model: AcousticModel, **options: int) -> Evaluation:
+    return Evaluation(model, Decoding.load(find_model(), model.info), GREEDY, **options)
+
+
+def test_batches_hear_what_single_recordings_hear(
+    manifest: Path, shipped_int8: AcousticModel
+) -> None:
+    found = evaluation(shipped_int8)
+    for result in found.recognize(read_manifest(manifest)):
+        decoder = GreedyDecoder(shipped_int8.info.tokens, shipped_int8.info.frame_seconds)
         samples = soundfile.read(result.utterance.audio_filepath, dtype="float32")[0]
-        decoder.advance(in_chunks(model, samples, 4))
+        decoder.advance(in_chunks(shipped_int8, samples, 4))
         assert result.hypothesis == decoder.hypothesis().text
+        assert result.hypothesis == " ".join(word.text for word in result.words)
         assert result.reference == "some words"
-    assert evaluation.audio_seconds == pytest.approx(24.9, abs=0.01)
-    assert evaluation.model_seconds > 0
+    assert found.audio_seconds == pytest.approx(8.2, abs=0.01)
+    assert found.network.seconds > found.decoder.seconds > 0
+    assert found.network.cpu_seconds > 0
+
+
+def test_steps_and_batches_change_no_word(manifest: Path, shipped_int8: AcousticModel) -> None:
+    heard = {
+        tuple(
+            sorted(
+                (r.utterance.duration, r.hypothesis)
+                for r in evaluation(shipped_int8, step_frames=step, batch=batch).recognize(
+                    read_manifest(manifest)
+                )
+            )
+        )
+        for step, batch in ((4, 8), (1, 3), (25, 1))
+    }
+    assert len(heard) == 1
+
+
+def test_empty_steps_are_refused(shipped_int8: AcousticModel) -> None:
+    with pytest.raises(ValueError, match="step_frames is 0"):
+        evaluation(shipped_int8, step_frames=0)
+
+
+class TestNoise:
+    def test_has_the_level_asked_for_and_is_always_the_same(
+        self, noise: Path, sample: np.ndarray
+    ) -> None:
+        noises = Noises.load(noise)
+        for snr in (20, 0):
+            added = noises.mix(sample, snr, "a.flac") - sample
+            ratio = 10 * np.log10(np.mean(sample**2) / np.mean(added**2))
+            assert ratio == pytest.approx(snr, abs=0.1)
+        again = Noises.load(noise).mix(sample, 0, "a.flac")
+        np.testing.assert_array_equal(noises.mix(sample, 0, "a.flac"), again)
+        assert not np.array_equal(noises.mix(sample, 0, "b.flac"), again)
+
+    def test_is_the_same_at_every_level(self, noise: Path, sample: np.ndarray) -> None:
+        noises = Noises.load(noise)
+        loud, soft = (noises.mix(sample, snr, "a.flac") - sample for snr in (0, 20))
+        np.testing.assert_allclose(loud, soft * 10, atol=1e-5)
+
+    def test_a_manifest_without_noise_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "empty.jsonl").write_text("")
+        with pytest.raises(ValueError, match='no recording of kind "noise"'):
+            Noises.load(tmp_path / "empty.jsonl")
 
 
 class TestCommand:
-    def run(self, *arguments: str):
+    def run(self, *arguments: object):
         app = Typer()
         app.command()(evaluate_command)
-        return CliRunner().invoke(app, list(arguments))
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     def test_table_has_sources(self, manifest: Path) -> None:
-        result = self.run(str(manifest))
+        result = self.run(manifest)
         assert result.exit_code == 0, result.output
         assert "cuts: a" in result.output
-        assert "times real time" in result.output
+        assert "times real time" in " ".join(result.output.split())
 
-    def test_json_has_all_transcripts(self, manifest: Path) -> None:
-        result = json.loads(self.run(str(manifest), "--json").stdout)
-        assert len(result["transcripts"]["cuts"]) == 5
-        assert result["scores"]["cuts"]["words"] == 10
+    def test_json_has_everything(self, manifest: Path, noise: Path) -> None:
+        run = self.run(
+            manifest, "--json", "--decoder", "greedy", "--chunk-ms", 1280, "--noise", noise
+        )
+        assert run.exit_code == 0, run.output
+        result = json.loads(run.stdout)
+        assert len(result["transcripts"]["cuts"]) == 4
+        assert result["scores"]["cuts"]["words"] == 8
+        assert result["scores"]["cuts at 0 dB"]["words"] == 8
+        (part,) = result["sets"]
+        assert part["digest"] == manifest_digest(manifest)
+        assert list(part["by_snr"]) == ["20 dB", "10 dB", "5 dB", "0 dB"]
+        assert set(part["by_source"]) == {"a", "b"}
+        assert (result["search"], result["beam_width"], result["chunk_ms"]) == ("greedy", 0, 1280)
+        # Clean, and at four levels of noise.
+        assert result["cost"]["audio_seconds"] == pytest.approx(5 * 8.2, abs=0.05)
+        assert result["cost"]["network"]["real_time_factor"] > 0
+
+    def test_the_beam_can_be_asked_for(self, manifest: Path) -> None:
+        run = self.run(manifest, "--json", "--decoder", "beam", "--beam-width", 4)
+        assert run.exit_code == 0, run.output
+        result = json.loads(run.stdout)
+        assert (result["search"], result["beam_width"]) == ("beam", 4)
 
     def test_a_bad_recording_is_named(self, manifest: Path, tmp_path: Path) -> None:
         (tmp_path / "3.flac").write_text("no audio here")
-        result = self.run(str(manifest))
+        result = self.run(manifest)
         assert result.exit_code == 1
         assert "3.flac: this is no audio" in " ".join(result.output.split())
 
     def test_manifests_of_one_name_are_kept_apart(self, manifest: Path, tmp_path: Path) -> None:
         other = tmp_path / "other" / manifest.name
-        write_manifest(other, read_manifest(manifest)[:2])
-        result = json.loads(self.run(str(manifest), str(other), "--json").stdout)
-        assert len(result["transcripts"][str(manifest)]) == 5
+        write_manifest(other, read_manifest(manifest)[1:3])
+        result = json.loads(self.run(manifest, other, "--json").stdout)
+        assert len(result["transcripts"][str(manifest)]) == 4
         assert len(result["transcripts"][str(other)]) == 2
+
+    def test_a_set_without_text_is_named(self, manifest: Path) -> None:
+        silent = [Utterance(u.audio_filepath, 1.0, "") for u in read_manifest(manifest)[1:2]]
+        write_manifest(manifest, silent)
+        result = self.run(manifest)
+        assert result.exit_code == 1
+        assert "cuts.jsonl: no recording has a text" in " ".join(result.output.split())
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -125,10 +172,14 @@ class TestCommand:
             (["absent.jsonl"], "absent.jsonl"),
             (["absent.jsonl", "--model", "nope"], "no model 'nope'"),
             (["absent.jsonl", "--precision", "int4"], "use int8 or float"),
+            (["absent.jsonl", "--decoder", "best"], "use greedy or beam"),
+            (["absent.jsonl", "--decoder", "greedy", "--beam-width", "9"], "of no use"),
+            (["absent.jsonl", "--chunk-ms", "100"], "use a multiple of 40"),
+            (["twice.jsonl", "twice.jsonl"], "is given twice"),
         ],
     )
     def test_errors_are_sentences(self, arguments: list[str], message: str) -> None:
         result = self.run(*arguments)
         assert result.exit_code in (1, 2)
-        assert message in result.output
+        assert message in " ".join(result.output.split())
         assert "Traceback" not in result.output
