@@ -111,13 +111,17 @@ def banner(server: SpeechServer, threads: int) -> str:
     info = server.engine.info
     encodings = ", ".join(encoding for encoding in ENCODINGS if encoding != AUTO)
     limits = "\n".join(f"  {line}" for line in server.limits.describe())
-    width = f", beam width {server.search.beam_width}" if server.search.beam_width else ""
-    decoder = (server.search.search or "the model's choice") + width
+    decoding = server.engine.decoding
+    language = "a" if decoding.language else "no"
+    search: str = server.search.search or ("beam" if decoding.language else "greedy")
+    if search == "beam":
+        width = server.search.beam_width or decoding.settings.beam.width
+        search = f"beam of {width} hypotheses, {language} language model"
     return (
         f"serving on {server.address}\n"
         f"model      {info.name} ({info.language}, look-ahead {info.lookahead_ms} ms)\n"
         f"audio      {encodings}; 8 to 192 kHz\n"
         f"threads    {threads}\n"
-        f"decoder    {decoder}\n"
+        f"decoder    {search}\n"
         f"limits\n{limits}"
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,15 +44,15 @@ def stream_command(
     On a terminal the words appear as they are recognised; otherwise each utterance is printed
     when it is over.
     """
-    from ossicle.data.audio import AudioError, stream_audio
+    from ossicle.data.audio import AudioError
 
     from .client import OssicleError, SpeechClient
 
     with errors_in_one_line(OssicleError, OSError), SpeechClient(server) as client:
-        chunks = in_real_time(stream_audio(file, CHUNK_SECONDS))
         try:
-            results = stream_samples(client, chunks, model=model, **search.request())
-            show(results, LiveText(sys.stdout))
+            with spoken_now(file) as chunks:
+                results = stream_samples(client, chunks, model=model, **search.request())
+                show(results, LiveText(sys.stdout))
         except AudioError as error:
             fail(f"{file}: {error}")
 
@@ -76,13 +79,38 @@ def stream_samples(
     )
 
 
-def in_real_time(blocks: Iterable[Samples]) -> Iterator[bytes]:
-    """Blocks of float samples as 16-bit ones, each when a microphone would have recorded it."""
+@contextmanager
+def spoken_now(file: str | Path) -> Iterator[Iterator[bytes]]:
+    """A recording in chunks of 16-bit samples, each when a microphone would have recorded it.
+
+    At the end its decoder is released, though the thread that reads for gRPC may still be in it.
+
+    Raises:
+        AudioError, OSError: while the chunks are read, if the recording cannot be.
+    """
+    left = threading.Event()
+    chunks = _in_real_time(file, left)
+    try:
+        yield chunks
+    finally:
+        left.set()
+        for _ in range(100):
+            try:
+                chunks.close()
+                break
+            except ValueError:  # it is being read; it looks at the event before it goes on
+                time.sleep(0.01)
+
+
+def _in_real_time(file: str | Path, left: threading.Event) -> Generator[bytes, None, None]:
+    from ossicle.data.audio import stream_audio
+
     began = time.monotonic()
     samples = 0
-    for block in blocks:
+    for block in stream_audio(file, CHUNK_SECONDS):
         samples += len(block)
-        time.sleep(max(0.0, began + samples / SAMPLE_RATE - time.monotonic()))
+        if left.wait(max(0.0, began + samples / SAMPLE_RATE - time.monotonic())):
+            return
         yield to_linear16(block)
 
 

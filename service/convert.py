@@ -14,6 +14,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from ossicle.data.audio import Encoding
 from ossicle.model.decoders import Decoding, DecodingConfig, Phrase, Search
 from ossicle.model.decoding import Word
+from ossicle.model.phrases import check_phrases
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .client_types import DEFAULT_BOOST
@@ -157,10 +158,12 @@ def decoding_config(
         for phrase in context.phrases
     )
     chosen = DecodingConfig(search, decoder.beam_width or own_width, phrases)
+    field = "speech_contexts"
     try:
+        check_phrases(phrases)
+        field = "decoder"
         decoding.check(chosen)
     except ValueError as error:
-        field = "speech_contexts" if phrases else "decoder"
         raise invalid(f"{field}: {error}") from error
     return chosen
 

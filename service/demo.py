@@ -19,7 +19,7 @@ from typing import IO
 
 from .cli_options import LocalModelOption, local_model
 from .cli_output import LiveText, complain, errors_in_one_line
-from .cli_stream import CHUNK_SECONDS, in_real_time, show, stream_samples
+from .cli_stream import show, spoken_now, stream_samples
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -33,7 +33,6 @@ def demo_command(
     model: LocalModelOption = None,
 ) -> None:
     """Start a server, stream a bundled recording to it, and compare with what was said."""
-    from ossicle.data.audio import stream_audio
     from ossicle.data.sample import sample_path, sample_text
     from ossicle.model.runtime import ModelError, find_model
 
@@ -46,9 +45,9 @@ def demo_command(
         recording = sample_path()
         with _server(os.fspath(folder)) as address, SpeechClient(address) as client:
             print(f"server at {address}; streaming {recording.name} as fast as it was spoken\n")
-            chunks = in_real_time(stream_audio(recording, CHUNK_SECONDS))
             text = LiveText(sys.stdout, partial_lines=True)
-            finals = show(stream_samples(client, chunks), text)
+            with spoken_now(recording) as chunks:
+                finals = show(stream_samples(client, chunks), text)
         streamed = " ".join(final.text for final in finals if final.text)
 
         print("\nthe same file without the server")

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ossicle.model.decoding import Hypothesis, Word
 
-# The last word is over when a separator follows it, or no further letter for so long (0.16 s).
-WORD_END_FRAMES = 4
-# What is shown stays while fewer hypotheses than this in a row have contradicted it.
+# The last word is over when a separator follows it, or no further letter for so long (0.48 s): the
+# letters of a word may be a third of a second apart.
+WORD_END_FRAMES = 12
+# What is shown stays until so many hypotheses in a row have contradicted it.
 PATIENCE = 2
 
 
@@ -73,6 +74,11 @@ class Flicker:
     def rate(self) -> float:
         """Share of the words shown that changed, 0 to 1; 0 if none was shown."""
         return self.changed / self.shown if self.shown else 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Words that changed, to the words of the finals; 0 if there are none."""
+        return self.changed / self.final if self.final else 0.0
 
     def __add__(self, other: Flicker) -> Flicker:
         """Of the utterances of both."""

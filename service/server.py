@@ -15,6 +15,7 @@ from ossicle.model.runtime import AcousticModel
 from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 
 from .engine import Engine
+from .health import HealthServicer
 from .limits import Limits
 from .servicer import SpeechServicer
 
@@ -82,7 +83,7 @@ class SpeechServer:
         """
         self._loop = asyncio.get_running_loop()
         self._servicer = SpeechServicer(self.engine, self.limits, self.search)
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         self._server = grpc.aio.server(options=_options(self.limits))
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

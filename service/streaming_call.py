@@ -86,13 +86,36 @@ class StreamingCall:
             async for event in stream.events():
                 response = convert.streaming_response(event, answer, self._request_id)
                 if response is not None:
-                    await write(response)
+                    await self._send(write, response)
         finally:
             stream.cancel()
             reader.cancel()
             intake.close()
         if self._error:
             raise self._error
+
+    async def _send(
+        self,
+        write: Callable[[pb.StreamingRecognizeResponse], Awaitable[None]],
+        response: pb.StreamingRecognizeResponse,
+    ) -> None:
+        """Write a response, which waits while the client has too many unread.
+
+        Raises:
+            ServiceError: DEADLINE_EXCEEDED if it reads none for too long.
+        """
+        sending = asyncio.ensure_future(write(response))
+        try:
+            await asyncio.wait({sending}, timeout=self._limits.idle_timeout_seconds)
+        finally:
+            sending.cancel()
+        if not sending.done():
+            raise ServiceError(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"no result was read for {self._limits.idle_timeout_seconds:g} s; read them as "
+                "they come",
+            )
+        await sending
 
     async def _read(
         self,

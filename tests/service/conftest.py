@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
+from ossicle.model.decoders import Decoding
 from ossicle.model.runtime import AcousticModel, ModelInfo, State, find_model
 from ossicle.service.limits import Limits
 from ossicle.service.server import SpeechServer
@@ -96,6 +97,12 @@ def model() -> AcousticModel:
 
 
 @pytest.fixture(scope="session")
+def decoding(model: AcousticModel) -> Decoding:
+    """What the model under test has for decoding."""
+    return Decoding.load(find_model(os.environ.get("OSSICLE_MODEL")), model.info)
+
+
+@pytest.fixture(scope="session")
 def speech() -> bytes:
     """The bundled recording as LINEAR16 at 16 kHz."""
     return (read_audio(sample_path()) * 32767).astype("<i2").tobytes()
@@ -104,8 +111,14 @@ def speech() -> bytes:
 class ServerThread:
     """A server with an event loop in a thread of its own."""
 
-    def __init__(self, model: AcousticModel, limits: Limits | None = None, port: int = 0) -> None:
-        self.server = SpeechServer(model, limits, port=port)
+    def __init__(
+        self,
+        model: AcousticModel,
+        limits: Limits | None = None,
+        port: int = 0,
+        decoding: Decoding | None = None,
+    ) -> None:
+        self.server = SpeechServer(model, limits, port=port, decoding=decoding)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -125,10 +138,13 @@ class ServerThread:
 
 @contextmanager
 def serving(
-    model: AcousticModel, limits: Limits | None = None, port: int = 0
+    model: AcousticModel,
+    limits: Limits | None = None,
+    port: int = 0,
+    decoding: Decoding | None = None,
 ) -> Iterator[SpeechServer]:
     """A server while the context lasts."""
-    thread = ServerThread(model, limits, port)
+    thread = ServerThread(model, limits, port, decoding)
     try:
         thread.start().result(timeout=30)
         yield thread.server
@@ -148,8 +164,9 @@ def serve() -> Callable[..., AbstractContextManager[SpeechServer]]:
 
 
 @pytest.fixture(scope="session")
-def server(model: AcousticModel) -> Iterator[SpeechServer]:
-    with serving(model, Limits(max_streams=12, max_unary_seconds=20)) as server:
+def server(model: AcousticModel, decoding: Decoding) -> Iterator[SpeechServer]:
+    limits = Limits(max_streams=12, max_unary_seconds=20)
+    with serving(model, limits, decoding=decoding) as server:
         yield server
 
 

@@ -72,12 +72,32 @@ CONFIGS = {
             decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_GREEDY),
         ),
         INVALID,
-        "speech_contexts: ",
+        "decoder: phrases need a beam search, and search is greedy",
+    ),
+    "a phrase that nobody can say": (
+        linear16(speech_contexts=[pb.SpeechContext(phrases=["Palestrina", "?!"])]),
+        INVALID,
+        "speech_contexts: the phrase '?!' has nothing that is spoken",
+    ),
+    "a boost out of the scale": (
+        linear16(speech_contexts=[pb.SpeechContext(phrases=["Palestrina"], boost=20.5)]),
+        INVALID,
+        "speech_contexts: the boost of the phrase 'Palestrina' is 20.5; give 0 to 20",
+    ),
+    "more phrases than anybody expects": (
+        linear16(speech_contexts=[pb.SpeechContext(phrases=["a"] * 600)] * 2),
+        INVALID,
+        "speech_contexts: phrases has 1200 entries; give at most 1000",
+    ),
+    "a beam wider than any": (
+        linear16(decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_BEAM, beam_width=10_000)),
+        INVALID,
+        "decoder: beam_width is 10000; give 1 to 256",
     ),
     "beam width without a beam": (
         linear16(decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_GREEDY, beam_width=8)),
         INVALID,
-        "decoder: ",
+        "decoder: beam_width is 8, but the search is greedy",
     ),
     "decoder": (linear16(decoder=pb.DecoderConfig(type=9)), INVALID, "decoder.type is 9"),
     "unknown field": (

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ossicle.data.sample import sample_path
-from ossicle.model.runtime import AcousticModel, find_model, list_models
+from ossicle.model.runtime import list_models
 from ossicle.service.cli import app
+from ossicle.service.cli_options import SearchOptions, local_model
+from ossicle.service.cli_stream import spoken_now
 from ossicle.service.formats import Transcript, format_transcript
 from ossicle.service.transcribe import transcribe
 from typer.testing import CliRunner
@@ -30,8 +35,7 @@ def _no_server_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def transcript() -> Transcript:
-    model = AcousticModel.load(find_model(os.environ.get("OSSICLE_MODEL")))
-    (outcome,) = transcribe([SAMPLE], model)
+    (outcome,) = transcribe([SAMPLE], *local_model(None))
     assert isinstance(outcome, Transcript)
     return outcome
 
@@ -152,11 +156,37 @@ def test_commands_that_cannot_make_sense_are_refused_before_any_work(
     assert "--output-dir" in refusal(SAMPLE, SAMPLE, "-f", "srt")
     assert "only once" in refusal("-", "-")
     assert f"{notes} is a file" in refusal(SAMPLE, "-o", str(notes))
+    assert "--alternatives 3 cannot be shown as txt" in refusal(SAMPLE, "--alternatives", "3")
+    missing = str(tmp_path / "phrases.txt")
+    assert f"--phrases {missing}: No such file" in refusal(SAMPLE, "--phrases", missing)
+    assert "'?!' has nothing that is spoken" in refusal(SAMPLE, "--phrase", "?!")
+    greedy = refusal(SAMPLE, "--phrase", "luigi", "--decoder", "greedy")
+    assert "phrases need a beam search" in greedy
     clash = refusal("x/talk.wav", "y/talk.flac", "-o", str(tmp_path / "out"))
     assert "x/talk.wav" in clash
     assert "y/talk.flac" in clash
     assert "talk.txt" in clash
     assert not (tmp_path / "out").exists()
+
+
+def test_alternatives_are_in_the_json_with_phrases_of_options_and_file(tmp_path: Path) -> None:
+    phrases = tmp_path / "phrases.txt"
+    phrases.write_text("Palestrina\n\n Borgo \n", encoding="utf-8")
+    search = SearchOptions(phrase=["Luigi"], phrases=phrases)
+    assert search.expected() == ("Luigi", "Palestrina", "Borgo")
+    options = ["--decoder", "beam", "--beam-width", "8", "--phrase", "Luigi", "--boost", "5"]
+    result = runner.invoke(
+        app, ["transcribe", SAMPLE, "-f", "json", "--alternatives", "3", *options]
+    )
+    assert (result.exit_code, result.stderr) == (0, "")
+    segments = json.loads(result.stdout)["segments"]
+    assert any("alternatives" in segment for segment in segments)
+    for segment in segments:
+        readings = segment.get("alternatives", [])
+        assert len(readings) != 1
+        assert len({reading["text"] for reading in readings}) == len(readings) <= 3
+        if readings:
+            assert readings[0]["text"] == segment["text"]
 
 
 def test_an_unknown_model_is_an_error_of_one_line() -> None:
@@ -199,6 +229,22 @@ def test_the_progress_bar_is_on_standard_error_and_leaves_the_text_alone(
         assert process.stdout.read().decode() == format_transcript(transcript, "txt")
     assert process.wait() == 0
     assert b"1/1 files" in shown
+
+
+def test_the_recording_is_released_though_another_thread_reads_it() -> None:
+    first = threading.Event()
+
+    def read(chunks: Iterator[bytes]) -> None:
+        for _ in chunks:
+            first.set()
+
+    with spoken_now(SAMPLE) as chunks:
+        reader = threading.Thread(target=read, args=(chunks,))
+        reader.start()
+        assert first.wait(10)
+    assert inspect.getgeneratorstate(chunks) == inspect.GEN_CLOSED  # type: ignore[arg-type]
+    reader.join(10)
+    assert not reader.is_alive()
 
 
 def test_the_installed_models_are_listed() -> None:

@@ -21,7 +21,13 @@ import grpc
 import speech_pb2 as pb, speech_pb2_grpc
 
 def requests():
-    config = pb.RecognitionConfig(language_code="en-US", enable_word_time_offsets=True)
+    config = pb.RecognitionConfig(
+        language_code="en-US",
+        enable_word_time_offsets=True,
+        max_alternatives=3,
+        decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_BEAM, beam_width=12),
+        speech_contexts=[pb.SpeechContext(phrases=["Palestrina", "to graze"], boost=5)],
+    )
     yield pb.StreamingRecognizeRequest(
         streaming_config=pb.StreamingRecognitionConfig(config=config, interim_results=True)
     )
@@ -34,7 +40,8 @@ with grpc.insecure_channel(address) as channel:
     for response in stub.StreamingRecognize(requests(), timeout=60):
         result = response.results[0]
         best = result.alternatives[0]
-        print(json.dumps([result.is_final, best.transcript, len(best.words)]))
+        readings = [alternative.transcript for alternative in result.alternatives]
+        print(json.dumps([result.is_final, readings, len(best.words)]))
 assert "ossicle" not in sys.modules
 """
 
@@ -60,9 +67,12 @@ def test_a_client_generated_from_the_contract_gets_partials_and_a_final(
     )
     assert client.returncode == 0, client.stderr
     results = [json.loads(line) for line in client.stdout.splitlines()]
-    partials = [text for final, text, _ in results if not final]
-    finals = [(text, words) for final, text, words in results if final]
+    partials = [readings for final, readings, _ in results if not final]
+    finals = [(readings, words) for final, readings, words in results if final]
     assert len(partials) > 3
+    assert all(len(readings) == 1 for readings in partials)
     assert results[-1][0], "the last result is final"
-    assert any(text for text, _ in finals)
-    assert all(words == len(text.split()) for text, words in finals)
+    assert any(readings[0] for readings, _ in finals)
+    assert any(len(readings) > 1 for readings, _ in finals)
+    assert all(len(set(readings)) == len(readings) <= 3 for readings, _ in finals)
+    assert all(words == len(readings[0].split()) for readings, words in finals)

@@ -14,6 +14,7 @@ from calls import (
     LiveStream,
     audio,
     finalize,
+    linear16,
     start,
     stream,
     transcripts,
@@ -109,6 +110,41 @@ def test_a_client_that_reads_late_gets_everything(serve: Any, tapes: Any) -> Non
         call = stub.StreamingRecognize(iter(requests), timeout=TIMEOUT)
         time.sleep(0.5)
         assert transcripts(list(call)) == ["abcdefgh" * 4, ""] * 200 + [""]
+
+
+def test_a_client_that_never_reads_is_sent_away(serve: Any, tapes: Any) -> None:
+    said = (tapes.record(" ".join("abcdefgh") * 20) * 32767).astype("<i2").tobytes()
+    config = linear16(enable_word_time_offsets=True, enable_word_confidence=True)
+    # More than gRPC keeps for a reader, so that the server has to wait.
+    requests = [start(config), *[audio(said), finalize()] * 200]
+    limits = Limits(idle_timeout_seconds=1)
+    with serve(tapes.model, limits) as server, grpc.insecure_channel(server.address) as channel:
+        call = speech_pb2_grpc.SpeechServiceStub(channel).StreamingRecognize(iter(requests))
+        assert until(lambda: server.engine.active == 1)
+        assert until(lambda: server.engine.active == 0)
+        with pytest.raises(grpc.RpcError) as end:
+            list(call)
+    assert end.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "no result was read for 1 s" in end.value.details()
+
+
+def test_watching_the_health_does_not_hold_up_a_shutdown(server_thread: Any, tapes: Any) -> None:
+    thread = server_thread(tapes.model, Limits(grace_seconds=20))
+    try:
+        thread.start().result(TIMEOUT)
+        with grpc.insecure_channel(thread.server.address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(service=SERVICE), timeout=TIMEOUT
+            )
+            assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+            started = time.monotonic()
+            thread.stop()
+            assert time.monotonic() - started < 10
+            assert [answer.status for answer in watch] == [
+                health_pb2.HealthCheckResponse.NOT_SERVING
+            ]
+    finally:
+        thread.end()
 
 
 def test_shutting_down_sends_every_stream_its_final(

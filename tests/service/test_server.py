@@ -31,7 +31,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ossicle.data.sample import sample_path
+from ossicle.data.sample import sample_path, sample_text
 from ossicle.service.server import SERVICE, SpeechServer
 from ossicle.speech.v1 import speech_pb2 as pb
 
@@ -129,6 +129,43 @@ def test_streams_at_the_same_time_say_what_they_say_alone(stub: Any, speech: byt
         thread.join(TIMEOUT)
     assert all(alone)
     assert heard == alone
+
+
+def test_finals_have_the_alternatives_that_were_asked_for(stub: Any, speech: bytes) -> None:
+    config = linear16(
+        max_alternatives=4, decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_BEAM, beam_width=8)
+    )
+    responses = stream(stub, start(config, interim_results=True), *chunks(speech, 3200))
+    assert all(len(result.alternatives) == 1 for result in results(responses, final=False))
+    finals = results(responses, final=True)
+    for final in finals:
+        readings = [alternative.transcript for alternative in final.alternatives]
+        assert len(set(readings)) == len(readings) <= 4
+    assert any(len(final.alternatives) > 1 for final in finals)
+    config.max_alternatives = 0
+    best = stub.Recognize(pb.RecognizeRequest(config=config, audio_content=speech)).results
+    assert [result.alternatives[0].transcript for result in best] == transcripts(responses)
+    assert all(len(result.alternatives) == 1 for result in best)
+
+
+def test_phrases_change_what_is_heard_and_a_boost_of_nothing_does_not(
+    stub: Any, speech: bytes
+) -> None:
+    beam = pb.DecoderConfig(type=pb.DECODER_TYPE_BEAM)
+
+    def heard(*contexts: pb.SpeechContext) -> str:
+        config = linear16(decoder=beam, speech_contexts=contexts)
+        request = pb.RecognizeRequest(config=config, audio_content=speech)
+        return " ".join(
+            result.alternatives[0].transcript for result in stub.Recognize(request).results
+        )
+
+    plain = heard()
+    unheard = ["zebra", "xylophone", "quiz show"]
+    assert heard(pb.SpeechContext(phrases=unheard, boost=0)) == plain
+    said = [word for word in sample_text().split() if len(word) > 3]
+    strong = heard(pb.SpeechContext(phrases=said, boost=20)).split()
+    assert sum(word in said for word in strong) > sum(word in said for word in plain.split())
 
 
 def test_finalize_answers_now_and_the_stream_stays_open(stub: Any, speech: bytes) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ossicle.model.decoders import Decoding
+from ossicle.model.decoders import Decoding, DecodingConfig, Phrase
 from ossicle.service.endpoint import EndpointConfig
 from ossicle.service.session import (
     EndOfUtterance,
@@ -26,19 +26,26 @@ from ossicle.service.session import (
 SECOND = "_" * 25
 PAUSE = "_" * 40
 FINALIZE = object()
+GREEDY, BEAM = DecodingConfig("greedy"), DecodingConfig("beam")
 
 
 class Runner:
     """A session and the tape model, stepped as the engine does."""
 
-    def __init__(self, tapes: Any, config: SessionConfig | None = None, block: int = 4) -> None:
+    def __init__(
+        self,
+        tapes: Any,
+        config: SessionConfig | None = None,
+        block: int = 4,
+        model: Any = None,
+    ) -> None:
         config = config or SessionConfig()
         decoder = Decoding(tapes.model.info).decoder(config.decoding)
         self.session = Session(tapes.model.info, config, decoder)
         self.events: list[Event] = []
-        self._model = tapes.model
+        self._model = model or tapes.model
         self._block = block
-        self._state = tapes.model.initial_state(1)
+        self._state = self._model.initial_state(1)
 
     def run(self) -> None:
         while True:
@@ -84,12 +91,12 @@ def test_partials_grow_and_one_final_follows(tapes: Any) -> None:
 
 
 def test_a_word_is_shown_once_no_letter_follows(tapes: Any) -> None:
-    """Without a separator after it, 0.16 s after its last letter."""
+    """Without a separator after it, 0.48 s after its last letter."""
     runner = Runner(tapes, block=1)
     runner.session.accept(tapes.record("one" + "_" * 20))
     runner.run()
     (partial,) = [event for event in runner.events if isinstance(event, Partial)]
-    assert (partial.text, partial.offset) == ("one", pytest.approx((5 + 4) * tapes.frame_seconds))
+    assert (partial.text, partial.offset) == ("one", pytest.approx((5 + 12) * tapes.frame_seconds))
 
 
 def test_words_have_times_of_the_stream(tapes: Any) -> None:
@@ -160,8 +167,9 @@ def test_closing_at_once_yields_one_empty_final(tapes: Any) -> None:
     assert runner.session.finished
 
 
-def test_long_speech_is_cut_between_words_and_goes_on(tapes: Any) -> None:
-    config = SessionConfig(endpointing=EndpointConfig(5, 1.2, 4))
+@pytest.mark.parametrize("decoding", [GREEDY, BEAM])
+def test_long_speech_is_cut_between_words_and_goes_on(tapes: Any, decoding: DecodingConfig) -> None:
+    config = SessionConfig(endpointing=EndpointConfig(5, 1.2, 4), decoding=decoding)
     said = " ".join(["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta"] * 6)
     events = Runner(tapes, config).feed([tapes.record(said)])
     assert len(finals(events)) > 4
@@ -170,8 +178,9 @@ def test_long_speech_is_cut_between_words_and_goes_on(tapes: Any) -> None:
     assert sum(isinstance(event, SpeechBegin) for event in events) == 1
 
 
-def test_speech_without_spaces_is_cut_at_the_limit(tapes: Any) -> None:
-    config = SessionConfig(endpointing=EndpointConfig(5, 1.2, 2))
+@pytest.mark.parametrize("decoding", [GREEDY, BEAM])
+def test_speech_without_spaces_is_cut_at_the_limit(tapes: Any, decoding: DecodingConfig) -> None:
+    config = SessionConfig(endpointing=EndpointConfig(5, 1.2, 2), decoding=decoding)
     said = "abcdefghijklmnopqrstuvwxyz" * 6
     events = Runner(tapes, config).feed([tapes.record(said)])
     assert "".join(texts(events)) == said
@@ -217,6 +226,83 @@ def test_silence_yields_nothing_and_is_forgotten(tapes: Any) -> None:
     assert texts(runner.feed([tapes.record("one")])) == ["one"]
 
 
+def test_endless_silence_without_a_rule_that_ends_it_is_forgotten_by_the_beam(tapes: Any) -> None:
+    config = SessionConfig(endpointing=EndpointConfig(0, 0, 300), decoding=BEAM)
+    runner = Runner(tapes, config)
+    sizes = []
+    for _ in range(4):
+        runner.session.accept(tapes.record(SECOND * 60))
+        runner.run()
+        sizes.append(len(pickle.dumps(runner.session)))
+    assert runner.events == []
+    assert max(sizes) < 1.1 * min(sizes)
+    assert texts(runner.feed([tapes.record("one")])) == ["one"]
+
+
+def unclear(tapes: Any, letter: str, likely: dict[str, float]) -> Any:
+    """A tape model that is not sure of a letter: it gives these tokens these probabilities."""
+    number = {token: i for i, token in enumerate(tapes.model.info.tokens)}
+
+    class Unclear(type(tapes.model)):  # type: ignore[misc]
+        def step(self, samples: Any, state: Any) -> Any:
+            log_probs, state = super().step(samples, state)
+            heard = log_probs.argmax(axis=2) == number[letter]
+            for token, probability in likely.items():
+                log_probs[heard, number[token]] = np.log(probability)
+            return log_probs, state
+
+    return Unclear()
+
+
+def test_a_beam_has_alternatives_and_greedy_search_one_reading(tapes: Any) -> None:
+    model = unclear(tapes, "e", {"e": 0.6, "o": 0.35})
+    for decoding, expected in ((BEAM, ["hello", "hollo"]), (GREEDY, ["hello"])):
+        config = SessionConfig(alternatives=2, decoding=decoding)
+        (final,) = finals(Runner(tapes, config, model=model).feed([tapes.record("hello")]))
+        assert [reading.text for reading in final.alternatives] == expected
+        assert (final.text, final.words) == ("hello", final.alternatives[0].words)
+        for reading in final.alternatives:
+            assert " ".join(word.text for word in reading.words) == reading.text
+            assert 0 < reading.confidence < 1
+
+
+def test_expected_phrases_are_heard_rather_than_what_sounds_like_them(tapes: Any) -> None:
+    model = unclear(tapes, "e", {"e": 0.6, "o": 0.35})
+
+    def heard(boost: float) -> list[str]:
+        decoding = DecodingConfig("beam", phrases=(Phrase("hollo there", boost),))
+        runner = Runner(tapes, SessionConfig(decoding=decoding), model=model)
+        return texts(runner.feed([tapes.record("oh hello there")]))
+
+    assert heard(0) == ["oh hello there"]
+    assert heard(20) == ["oh hollo there"]
+
+
+def test_a_cut_neither_loses_nor_doubles_a_word_of_the_beam(tapes: Any) -> None:
+    """The place is found in the likeliest tokens, of which the beam's text has others."""
+    model = unclear(tapes, "e", {"e": 0.6, "o": 0.35})
+    phrases = (Phrase("hollo", 5.0),)
+    config = SessionConfig(
+        endpointing=EndpointConfig(5, 1.2, 2), decoding=DecodingConfig("beam", phrases=phrases)
+    )
+    said = " ".join(["hello", "hello", "a", "hello", "bed"] * 10)
+    events = Runner(tapes, config, model=model).feed([tapes.record(said)])
+    assert len(finals(events)) > 4
+    assert " ".join(texts(events)) == said.replace("hello", "hollo")
+
+
+@pytest.mark.parametrize("leading", [5, 0])
+def test_a_word_that_no_frame_alone_has_is_answered_too(tapes: Any, leading: float) -> None:
+    """Each frame is rather blank, yet both together make one letter likelier than none."""
+    model = unclear(tapes, "q", {"": 0.5, "q": 0.45})
+    config = SessionConfig(endpointing=EndpointConfig(leading, 1.2, 20), decoding=BEAM)
+    runner = Runner(tapes, config, model=model)
+    runner.session.accept(tapes.record("qq" + SECOND * 14))
+    runner.run()
+    assert texts(runner.events) == ["q"]
+    assert texts(runner.feed([tapes.record("one")])) == ["q", "one"]
+
+
 words = st.text("abc", min_size=1, max_size=3)
 pauses = st.sampled_from(["_", " ", "_" * 26, "_" * 29, "_" * 30, "_" * 31, PAUSE, SECOND * 6])
 speech = st.lists(st.tuples(words, pauses), max_size=6).map(
@@ -224,7 +310,8 @@ speech = st.lists(st.tuples(words, pauses), max_size=6).map(
 )
 
 
-@settings(deadline=None)
+@pytest.mark.parametrize("decoding", [GREEDY, BEAM])
+@settings(deadline=None, max_examples=40)
 @given(
     said=st.lists(speech, min_size=1, max_size=3),
     cuts=st.lists(st.integers(0, 60_000), max_size=8),
@@ -232,10 +319,12 @@ speech = st.lists(st.tuples(words, pauses), max_size=6).map(
     odd=st.integers(0, 639),
 )
 def test_finals_do_not_depend_on_chunks_or_blocks(
-    tapes: Any, said: list[str], cuts: list[int], block: int, odd: int
+    tapes: Any, decoding: DecodingConfig, said: list[str], cuts: list[int], block: int, odd: int
 ) -> None:
     """Whole parts in blocks of one frame, and any chunks in any blocks, end the same."""
-    config = SessionConfig(interim_results=False, endpointing=EndpointConfig(2, 1.2, 2))
+    config = SessionConfig(
+        interim_results=False, endpointing=EndpointConfig(2, 1.2, 2), decoding=decoding
+    )
     parts = [np.append(tapes.record(part), np.zeros(odd, np.float32)) for part in said]
     whole: list[Any] = []
     chunked: list[Any] = []

@@ -1,0 +1,75 @@
+"""Which words of a growing hypothesis are shown, and how often shown words change."""
+
+from __future__ import annotations
+
+import pytest
+from ossicle.model.decoding import Hypothesis, TimedToken, spell_hypothesis
+from ossicle.service.partials import Flicker, PartialText, flicker
+
+
+def heard(text: str) -> Hypothesis:
+    """A hypothesis with a frame to each character."""
+    tokens = [TimedToken(letter, i, i + 1, 0.9) for i, letter in enumerate(text)]
+    return spell_hypothesis(tokens, 0.04)
+
+
+def shown(*steps: tuple[str, int]) -> list[str]:
+    """What is shown after each of the hypotheses, given with how many frames they are about."""
+    partial = PartialText()
+    return [
+        " ".join(word.text for word in partial.update(heard(text), frames))
+        for text, frames in steps
+    ]
+
+
+def test_a_word_is_shown_when_a_separator_follows_it() -> None:
+    steps = [("o", 4), ("one", 8), ("one ", 12), ("one tw", 16), ("one two ", 20)]
+    assert shown(*steps) == ["", "", "one", "one", "one two"]
+
+
+def test_a_word_is_shown_when_no_letter_follows_it_for_long() -> None:
+    assert shown(("one", 4), ("one", 14), ("one", 15)) == ["", "", "one"]
+
+
+def test_a_word_stays_when_the_search_doubts_that_it_is_over() -> None:
+    assert shown(("one ", 4), ("one", 8), ("one ", 12)) == ["one", "one", "one"]
+
+
+def test_a_word_is_not_changed_by_one_contradiction_but_by_two_in_a_row() -> None:
+    steps = [("so one ", 8), ("sew one ", 12), ("so one ", 16), ("sew one ", 20), ("sew won ", 24)]
+    assert shown(*steps) == ["so one", "so one", "so one", "so one", "sew won"]
+
+
+def test_a_shown_word_that_grows_after_all_is_a_contradiction() -> None:
+    steps = [("one ", 4), ("only", 8), ("only", 12), ("only ", 16)]
+    assert shown(*steps) == ["one", "one", "one", "only"]
+
+
+def test_the_next_utterance_starts_with_nothing_shown() -> None:
+    partial = PartialText()
+    partial.update(heard("one "), 4)
+    partial.reset()
+    assert partial.update(heard("two"), 4) == ()
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["one two"], Flicker(0, 0, 2)),
+        (["", "one", "one two", "one two"], Flicker(2, 0, 2)),
+        (["w", "wo", "word", "word"], Flicker(3, 2, 1)),
+        (["so one", "sew one", "sew one two"], Flicker(3, 1, 3)),
+        (["one two", "one", "one two"], Flicker(2, 1, 2)),
+        (["he was", "her was her", "he was her"], Flicker(4, 2, 3)),
+        (["the a b", "a b", "a b"], Flicker(5, 3, 2)),
+    ],
+)
+def test_flicker_counts_words_at_their_places(texts: list[str], expected: Flicker) -> None:
+    assert flicker(texts) == expected
+
+
+def test_rates_relate_the_changed_words_to_those_shown_and_to_those_of_the_finals() -> None:
+    both = flicker(["so one", "sew one", "sew one two"]) + flicker(["a", "a b"])
+    assert both == Flicker(4, 1, 5)
+    assert (both.rate, both.ratio) == (0.25, 0.2)
+    assert (Flicker().rate, Flicker().ratio) == (0.0, 0.0)
