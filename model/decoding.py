@@ -123,8 +123,10 @@ class FrameMemory:
     @property
     def log_probs(self) -> NDArray[np.float32]:
         """The frames that are kept, (U, V)."""
-        if len(self._pieces) != 1:
-            self._pieces = [np.concatenate(self._pieces or [np.zeros((0, 1), np.float32)])]
+        if not self._pieces:
+            return np.zeros((0, 1), dtype=np.float32)
+        if len(self._pieces) > 1:
+            self._pieces = [np.concatenate(self._pieces)]
         return self._pieces[0]
 
 

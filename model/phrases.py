@@ -5,11 +5,13 @@ beginning of a phrase that ends the text so far. A hypothesis is given a part of
 with each character that matches, loses all of it when it turns elsewhere, and keeps it when the
 phrase is complete, with whole words at both ends ("contextual biasing", Zhao et al. 2019).
 
-The scale. A boost of 1 is worth `NATS` nats for each character of the phrase, spaces between its
-words included, so a boost of 20 is worth 20 times that. The bonus is for each character, so a long
-phrase must fit the sound as well as a short one, character by character: it is heard instead of
-something else if it fits worse by less than boost times `NATS` a character. Words that the language
-model does not know are not charged for that inside a phrase.
+The scale. A boost of 1 is worth `NATS` nats for each character of the phrase, counting the end of
+each word as one; a boost of 20 is worth 20 times that, 4 nats. The bonus is for each character, so
+a long phrase must fit as well as a short one, character by character: it is heard instead of
+something else if it fits sound and language worse by less than boost times `NATS` a character. With
+20 it is heard even if each letter has one in 50 of the probability of what is heard otherwise; many
+phrases of common words are then heard too often. Words that the language model does not know are
+not charged for that inside a phrase.
 """
 
 from __future__ import annotations
@@ -112,10 +114,11 @@ class PhraseMatcher:
                     edges.append({})
                     credits.append(0.0)
                     bonuses.append(0.0)
+                # Where a phrase ends, its credit is paid out; what is begun there is another's.
+                credits[node] = max(credits[node], worth - paid)
                 node = edges[node][token]
                 worth += share
                 paid += bonuses[node]
-                credits[node] = max(credits[node], worth - paid)
             bonuses[node] = worth - paid
         self._build(edges, credits, bonuses, len(tokens))
 
@@ -163,7 +166,6 @@ def _shares(
 ) -> NDArray[np.float64]:
     """What each character of a phrase and the end of its last word adds to its bonus."""
     shares = np.full(len(text) + 1, boost * NATS)
-    shares[-1] = 0.0
     if unknown_prices:
         begin = 0
         for word in text.split():

@@ -37,15 +37,17 @@ def total(phrases: PhraseMatcher, text: str) -> float:
 
 def test_a_phrase_is_worth_its_boost_for_each_character() -> None:
     phrases = matcher(("new york", 3.0))
-    assert total(phrases, "new york") == pytest.approx(3 * 8)
-    assert total(phrases, "in new york city") == pytest.approx(3 * 8)
-    assert total(phrases, "new york new york") == pytest.approx(2 * 3 * 8)
+    assert total(phrases, "new york") == pytest.approx(3 * 9)
+    assert total(phrases, "in new york city") == pytest.approx(3 * 9)
+    assert total(phrases, "new york new york") == pytest.approx(2 * 3 * 9)
 
 
 def test_the_bonus_comes_with_each_character_and_goes_when_the_text_turns_elsewhere() -> None:
     phrases = matcher(("new york", 1.0))
     gained = np.array(gains(phrases, "new yolk")) / NATS
     assert gained == pytest.approx([1, 1, 1, 1, 1, 1, -6, 0, 0])
+    gained = np.array(gains(phrases, "new york city")) / NATS
+    assert gained == pytest.approx([1] * 9 + [0] * 5)
 
 
 @pytest.mark.parametrize("text", ["", "new", "a new yorker", "anew york", "newyork", "york new"])
@@ -54,28 +56,28 @@ def test_only_the_whole_phrase_as_whole_words_is_worth_anything(text: str) -> No
 
 
 def test_case_numbers_and_accents_are_written_as_they_are_spoken() -> None:
-    assert total(matcher(("Café 21!", 1.0)), "the cafe twenty one") == pytest.approx(15)
+    assert total(matcher(("Café 21!", 1.0)), "the cafe twenty one") == pytest.approx(16)
 
 
 def test_a_phrase_that_begins_another_is_not_paid_twice() -> None:
     phrases = matcher(("new york", 2.0), ("new york city", 2.0))
-    assert total(phrases, "new york") == pytest.approx(2 * 8)
-    assert total(phrases, "new york city") == pytest.approx(2 * 13)
+    assert total(phrases, "new york") == pytest.approx(2 * 9)
+    assert total(phrases, "new york city") == pytest.approx(2 * 14)
 
 
 def test_each_phrase_has_its_own_boost() -> None:
     phrases = matcher(("new york", 20.0), ("new delhi", 1.0))
-    assert total(phrases, "new delhi") == pytest.approx(9)
-    assert total(phrases, "new york") == pytest.approx(160)
+    assert total(phrases, "new delhi") == pytest.approx(10)
+    assert total(phrases, "new york") == pytest.approx(180)
 
 
 def test_a_turn_may_lead_into_the_beginning_of_another_phrase() -> None:
     phrases = matcher(("to be sure", 1.0), ("be seen", 1.0))
-    assert total(phrases, "to be seen") == pytest.approx(7)
+    assert total(phrases, "to be seen") == pytest.approx(8)
 
 
 def test_the_greatest_boost_of_a_phrase_counts() -> None:
-    assert total(matcher(("Ossicle", 2.0), ("ossicle", 5.0)), "ossicle") == pytest.approx(5 * 7)
+    assert total(matcher(("Ossicle", 2.0), ("ossicle", 5.0)), "ossicle") == pytest.approx(5 * 8)
 
 
 WORDS = st.sampled_from(["a", "ab", "b", "ba", "abba"])
@@ -98,7 +100,9 @@ def test_a_text_gains_at_most_what_its_phrases_are_worth(
         phrase: f" {text} ".replace(" ", "  ").count(f" {phrase} ".replace(" ", "  "))
         for phrase in phrases
     }
-    worth = {phrase: phrases[phrase] * len(phrase) for phrase, count in places.items() if count}
+    worth = {
+        phrase: phrases[phrase] * (len(phrase) + 1) for phrase, count in places.items() if count
+    }
     gained = total(automaton, text)
     assert max(worth.values(), default=0) - 1e-6 <= gained
     assert gained <= sum(worth[p] * max(places[p], len(words)) for p in worth) + 1e-6

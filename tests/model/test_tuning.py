@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ossicle.data.text import Tokenizer
+from ossicle.model.beam import BeamConfig
+from ossicle.model.language import Language, LanguageWeights
+from ossicle.model.ngram import NgramModel
+from ossicle.model.tuning import WIDTHS, HeardSet, Trial, Tuner, cache_file, load, save
+
+TOKENS = Tokenizer().tokens
+
+
+def heard(*pairs: tuple[str, str]) -> HeardSet:
+    """A set whose sound is of the second texts, a little, and of the first, a little less."""
+    log_probs = []
+    for reference, sound in pairs:
+        rows = np.full((2 * len(sound), len(TOKENS)), 1e-4)
+        rows[:, 0] += 0.997
+        for frame, (true, letter) in enumerate(zip(reference, sound, strict=True)):
+            rows[2 * frame, 0] = 1e-4
+            rows[2 * frame, TOKENS.index(letter)] += 0.55
+            rows[2 * frame, TOKENS.index(true)] += 0.44
+        log_probs.append(np.log(rows).astype(np.float32))
+    return HeardSet("small", tuple(reference for reference, _ in pairs), tuple(log_probs))
+
+
+def test_tuning_finds_that_the_language_model_helps(ngrams: NgramModel) -> None:
+    language = Language(ngrams, TOKENS, LanguageWeights())
+    small = heard(("they see it", "they sea it"), ("we see the sea", "we see the see"))
+    trials: list[Trial] = []
+    tuner = Tuner([small], TOKENS, language, trials.append)
+    start = LanguageWeights(lm_weight=0.0, word_score=0.0)
+    best = tuner.weights(BeamConfig(), start)
+    assert trials[0].language == start
+    assert trials[0].mean == pytest.approx(2 / 7)
+    assert best.mean == 0.0
+    assert best.language.lm_weight > 0
+    assert len({(trial.beam, trial.language) for trial in trials}) == len(trials)
+    narrowest = tuner.width(best)
+    assert narrowest.beam.width in WIDTHS
+    assert narrowest.mean == 0.0
+
+
+def test_what_was_heard_is_kept_for_the_next_time(tmp_path: Path) -> None:
+    small = heard(("they see it", "they sea it"), ("a cat", "a kat"))
+    model, manifest = tmp_path / "model", tmp_path / "set.jsonl"
+    model.write_bytes(b"1")
+    manifest.write_bytes(b"2")
+    path = cache_file(tmp_path / "cache", model, manifest)
+    save(small, path)
+    again = load("small", path)
+    assert again.references == small.references
+    for kept, rows in zip(again.log_probs, small.log_probs, strict=True):
+        np.testing.assert_allclose(kept, rows, atol=0.01)
+    model.write_bytes(b"3")
+    assert cache_file(tmp_path / "cache", model, manifest) != path
+
+
+def test_a_part_has_about_as_many_frames_as_asked_for() -> None:
+    pairs = [("they see it", "they see it")] * 20
+    part = heard(*pairs).part(100)
+    assert sum(map(len, part.log_probs)) <= 100
+    assert len(part.references) == len(part.log_probs) == 4
