@@ -3,8 +3,8 @@
 `ossicle evaluate --json` prints, and `report.json` holds, one object. Rates are shares (0.05 is
 5 %), a *score* is the fields of `scoring.Score`::
 
-    model, model_digest, precision, search, beam_width, language_model, chunk_ms, batch, threads,
-    date, version, noise_digest                       the fields of `Settings`
+    model, model_digest, precision, search, beam_width, language_model, rescoring, chunk_ms, batch,
+    threads, date, version, noise_digest              the fields of `Settings`
     times_real_time   seconds of audio in a second that passed
     cost              audio_seconds, and for network and decoder: seconds, cpu_seconds,
                       real_time_factor (cpu_seconds / audio_seconds)
@@ -70,7 +70,8 @@ class Settings:
 
     Attributes:
         model, model_digest, precision: its name, the SHA-256 of its graph, int8 or float.
-        search, beam_width, language_model: of the decoder; a width of 0 for greedy search.
+        search, beam_width, language_model, rescoring: of the decoder; a width of 0 for greedy
+            search; whether finished hypotheses are weighed by a second language model.
         chunk_ms, batch, threads: audio of a step, recordings that step together, of the network.
         date, version: when, in ISO 8601, and by which version of Ossicle.
         noise_digest: SHA-256 of the noise manifest; empty if no noise was mixed in.
@@ -82,6 +83,7 @@ class Settings:
     search: str
     beam_width: int
     language_model: bool
+    rescoring: bool
     chunk_ms: int
     batch: int
     threads: int
@@ -95,7 +97,8 @@ class Settings:
         if self.search == "greedy":
             return "greedy search"
         words = "with" if self.language_model else "without"
-        return f"beam search of width {self.beam_width} {words} a language model"
+        last = ", rescored" if self.rescoring else ""
+        return f"beam search of width {self.beam_width} {words} a language model{last}"
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def settings(**changes: str) -> Settings:
         **{**values, **changes},
         beam_width=16,
         language_model=True,
+        rescoring=False,
         chunk_ms=160,
         batch=8,
         threads=1,
