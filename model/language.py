@@ -33,7 +33,7 @@ class LanguageWeights:
     """
 
     lm_weight: float = 0.5
-    word_score: float = 0.5
+    word_score: float = 0.3
     unknown_score: float = -6.0
     letter_score: float = -0.7
 

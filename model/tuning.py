@@ -25,7 +25,7 @@ from ossicle.model.reranking import RescoringWeights
 from ossicle.model.rescoring import Rescorer
 from ossicle.model.runtime import AcousticModel, transcribe_whole
 
-WIDTHS = (4, 8, 16, 32, 64)
+WIDTHS = (4, 8, 16, 32, 64, 128)
 WIDTH_TOLERANCE = 0.001
 """A narrower beam is taken if the mean word error rate grows by no more than this, 0 to 1."""
 
