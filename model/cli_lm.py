@@ -10,7 +10,7 @@ import typer
 from ossicle.model.cli import fail
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 lm_app = typer.Typer(
     no_args_is_help=True, help="Make language models from text, and judge them by text."
@@ -115,10 +115,7 @@ def score_command(
     try:
         loaded = NgramModel.load(_model_file(model))
         sources = [TextSource.parse(text) for text in texts]
-        results = {
-            text: perplexity(loaded, source.sentences())
-            for text, source in zip(texts, sources, strict=True)
-        }
+        results = [perplexity(loaded, source.sentences()) for source in sources]
     except (NgramError, ManifestError, TextFileError) as error:
         raise fail(str(error)) from error
     if as_json:
@@ -130,14 +127,22 @@ def score_command(
                 "perplexity": round(result.value, 3),
                 "perplexity_of_known_words": round(result.of_known_words, 3),
             }
-            for text, result in results.items()
+            for text, result in zip(texts, results, strict=True)
         }
         print(json.dumps(numbers, indent=2))
         return
-    table = Table("text", "sentences", "words", "unknown %", "perplexity", "of known words")
-    for text, result in results.items():
+    table = Table(
+        Column("text", overflow="fold"),
+        "sentences",
+        "words",
+        "unknown %",
+        "perplexity",
+        "of known words",
+    )
+    # Names of files without their folders, which would leave the numbers no room.
+    for source, result in zip(sources, results, strict=True):
         table.add_row(
-            escape(text),
+            escape(str(source)),
             str(result.sentences),
             str(result.words),
             f"{100 * result.unknown_share:.2f}",
