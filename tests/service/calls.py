@@ -61,8 +61,8 @@ def events(responses: list[Any]) -> list[int]:
     return [r.speech_event_type for r in responses if r.speech_event_type]
 
 
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     return condition()
