@@ -13,14 +13,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ossicle.data.text import normalize
 from ossicle.model.annotation import Annotator
 from ossicle.model.beam import BeamConfig, BeamSearch
 from ossicle.model.beam_decoder import BeamDecoder
 from ossicle.model.decoding import Decoder, GreedyDecoder
 from ossicle.model.language import SPACE, Language, LanguageWeights, TextScorer
 from ossicle.model.ngram import NgramError, NgramModel
-from ossicle.model.phrases import Phrase, PhraseMatcher, check_phrases
+from ossicle.model.phrases import Phrase, PhraseMatcher, check_phrases, spoken
 from ossicle.model.reranking import Reranker, RescoringWeights
 from ossicle.model.rescoring import Rescorer
 from ossicle.model.runtime import ModelError, ModelInfo
@@ -199,7 +198,7 @@ class Decoding:
             )
         check_phrases(config.phrases)
         for phrase in config.phrases:
-            strange = set(normalize(phrase.text)).difference(self._info.tokens)
+            strange = set(spoken(phrase.text)).difference(self._info.tokens)
             if strange:
                 raise ValueError(
                     f"the model {self._info.name} cannot spell the phrase {phrase.text[:40]!r}: "

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,12 @@ class Phrase:
     boost: float
 
 
+@lru_cache(4 * MOST_PHRASES)  # a stream's phrases are looked at several times, and come again
+def spoken(text: str) -> str:
+    """A phrase's text in normal form."""
+    return normalize(text)
+
+
 def check_phrases(phrases: Sequence[Phrase]) -> None:
     """Refuse phrases that cannot be listened for.
 
@@ -63,11 +70,11 @@ def check_phrases(phrases: Sequence[Phrase]) -> None:
                 f"the boost of the phrase {quoted!r} is {phrase.boost}; "
                 f"give 0 to {LARGEST_BOOST:.0f}"
             )
-        if not normalize(phrase.text):
+        if not spoken(phrase.text):
             raise ValueError(
                 f"the phrase {quoted!r} has nothing that is spoken; give English words or numbers"
             )
-    characters = sum(len(normalize(phrase.text)) for phrase in phrases)
+    characters = sum(len(spoken(phrase.text)) for phrase in phrases)
     if characters > MOST_CHARACTERS:
         raise ValueError(
             f"phrases has {characters} characters; give at most {MOST_CHARACTERS} in all"
@@ -96,7 +103,7 @@ class PhraseMatcher:
     ) -> None:
         boosts: dict[str, float] = {}
         for phrase in phrases:
-            text = normalize(phrase.text)
+            text = spoken(phrase.text)
             boosts[text] = max(phrase.boost, boosts.get(text, 0.0))
         numbers = {token: number for number, token in enumerate(tokens)}
         self._space = numbers[" "]
