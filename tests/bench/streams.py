@@ -100,9 +100,10 @@ def resident_mib(pid: int) -> float:
 
 
 @contextmanager
-def server(streams: int, threads: int) -> Iterator[tuple[str, int]]:
+def server(streams: int, threads: int, decoder: str | None) -> Iterator[tuple[str, int]]:
     """Address and process id of a server that runs meanwhile."""
     command = [sys.executable, "-m", "ossicle.service.cli", "serve", "--port", "0"]
+    command += ["--decoder", decoder] if decoder else []
     process = subprocess.Popen(
         [*command, "--max-streams", str(streams), "--threads", str(threads)],
         stdout=subprocess.PIPE,
@@ -125,10 +126,11 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=32, help="streams at the same time (32)")
     parser.add_argument("--seconds", type=float, default=15.0, help="of the recording (15)")
     parser.add_argument("--threads", type=int, default=0, help="of the network; 0: each core")
+    parser.add_argument("--decoder", choices=("beam", "greedy"), help="default: the model's")
     options = parser.parse_args()
     audio = to_linear16(read_audio(sample_path())[: round(options.seconds * SAMPLE_RATE)])
 
-    with server(options.streams, options.threads) as (address, pid):
+    with server(options.streams, options.threads, options.decoder) as (address, pid):
         one, many = (
             asyncio.run(measure(address, pid, audio, streams)) for streams in (1, options.streams)
         )
