@@ -1,0 +1,117 @@
+"""The LSTM language model's say, with a small network of random weights."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ossicle.data.text import Tokenizer
+from ossicle.model.decoders import Decoding
+from ossicle.model.lm_config import LanguageModelConfig
+from ossicle.model.lm_export import export_language_model
+from ossicle.model.lm_network import LanguageNetwork
+from ossicle.model.ngram import NgramModel
+from ossicle.model.reranking import Reranker, RescoringWeights
+from ossicle.model.rescoring import Rescorer
+from ossicle.model.runtime import ModelInfo, find_model
+from ossicle.model.units import BASE, Units
+
+INFO = ModelInfo("test", "", "en-US", "", Tokenizer().tokens, 0)
+TEXTS = ["the cat sat", "the cat", "a cat sat on", "the mat", ""]
+SCORES = [-1.0, -1.5, -1.75, -2.0, -9.0]
+WEIGHTS = RescoringWeights(weight=0.5, word_score=1.5)
+
+
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(3)
+    sizes = LanguageModelConfig(units=len(BASE), embedding=8, hidden=12)
+    network = LanguageNetwork(sizes).eval()
+    for parameter in network.parameters():  # what random weights say would differ too little
+        parameter.data *= 4
+    return export_language_model(network, Units(BASE), tmp_path_factory.mktemp("lm"))
+
+
+@pytest.fixture(scope="module")
+def rescorer(language_model: Path) -> Rescorer:
+    rescorer = Rescorer.load(language_model.parent)
+    assert rescorer
+    return rescorer
+
+
+def test_texts_are_sorted_by_both_judgements(rescorer: Rescorer) -> None:
+    texts, scores = Reranker(rescorer, WEIGHTS)(TEXTS, SCORES)
+    judged = rescorer.score(TEXTS)
+    truth = {
+        text: score + 0.5 * float(log_prob) + 1.5 * len(text.split())
+        for text, score, log_prob in zip(TEXTS, SCORES, judged, strict=True)
+    }
+    assert dict(zip(texts, scores, strict=True)) == pytest.approx(truth, abs=1e-4)
+    assert scores == sorted(scores, reverse=True)
+    assert texts != TEXTS
+
+
+def test_only_the_best_texts_are_judged(rescorer: Rescorer) -> None:
+    texts, _ = Reranker(rescorer, replace(WEIGHTS, texts=2))(TEXTS, SCORES)
+    assert sorted(texts) == sorted(TEXTS[:2])
+
+
+def test_what_was_said_before_is_context(rescorer: Rescorer) -> None:
+    reranker = Reranker(rescorer, WEIGHTS)
+    fresh = reranker(TEXTS, SCORES)
+    reranker.remember("")
+    assert reranker(TEXTS, SCORES) == fresh
+    for utterance in ("we see the sea", "they see it"):
+        reranker.remember(utterance)
+    texts, scores = reranker(TEXTS, SCORES)
+    judged = rescorer.score(texts, "we see the sea\nthey see it")
+    words = [len(text.split()) for text in texts]
+    old = [SCORES[TEXTS.index(text)] for text in texts]
+    np.testing.assert_allclose(
+        scores, np.array(old) + 0.5 * judged + 1.5 * np.array(words), atol=1e-4
+    )
+    assert scores != fresh[1]
+
+
+def test_finals_are_reranked_and_known_to_the_next(ngrams: NgramModel, rescorer: Rescorer) -> None:
+    log_probs = np.log(np.random.default_rng(5).dirichlet(np.full(len(INFO.tokens), 0.1), 40))
+    log_probs = np.maximum(log_probs, -30).astype(np.float32)
+    plain = Decoding(INFO, ngrams).decoder()
+    plain.advance(log_probs)
+    before = plain.finish(16)
+    values = {"rescoring_weight": 0.5, "rescoring_word_score": 1.5}
+    decoder = Decoding(INFO, ngrams, values, rescorer).decoder()
+    reranker = Reranker(rescorer, WEIGHTS)
+    for _ in range(2):
+        decoder.advance(log_probs)
+        after = decoder.finish(16)
+        assert decoder.finish(16) == after
+        texts, scores = reranker([h.text for h in before], [h.score for h in before])
+        assert [hypothesis.text for hypothesis in after] == texts
+        assert [hypothesis.score for hypothesis in after] == pytest.approx(scores)
+        decoder.reset()
+        reranker.remember(texts[0])
+
+
+def test_it_is_asked_only_if_it_has_a_weight(
+    language_model: Path, ngram_file: Path, tmp_path: Path
+) -> None:
+    for file in (find_model() / "config.json", ngram_file, language_model):
+        shutil.copy(file, tmp_path)
+    decoding = Decoding.load(tmp_path, ModelInfo.load(tmp_path))
+    assert decoding.rescorer is not None
+    assert decoding.settings.rescoring.weight == 0
+    (tmp_path / "decoding.json").write_text('{"rescoring_weight": 0.5}')
+    rescoring = Decoding.load(tmp_path, ModelInfo.load(tmp_path))
+    log_probs = np.log(np.random.default_rng(5).dirichlet(np.full(len(INFO.tokens), 0.1), 40))
+    log_probs = np.maximum(log_probs, -30).astype(np.float32)
+    finals = []
+    for each in (decoding, rescoring):
+        decoder = each.decoder()
+        decoder.advance(log_probs)
+        finals.append(decoder.finish()[0])
+    assert finals[0] != finals[1]
