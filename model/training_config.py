@@ -49,7 +49,7 @@ class OptimConfig:
     @property
     def decay_start(self) -> int:
         """The step at which the plateau ends."""
-        return self.steps - round(self.decay * self.steps)
+        return self.steps - max(round(self.decay * self.steps), 1)
 
     def learning_rate_factor(self, step: int) -> float:
         """The learning rate of a step as a share of the plateau.

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from ossicle.model.optimizer import ADAM_RMS, GateMuon, orthogonalize
+from ossicle.model.training_config import OptimConfig
 from torch import nn
 
 
@@ -86,3 +87,13 @@ def test_its_state_is_restored() -> None:
         each.step(lambda parts=parts: closure(*parts))
     for a, b in zip(lstm.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 1000])
+def test_learning_rate_rises_stays_and_falls(steps: int) -> None:
+    optim = OptimConfig(steps=steps, warmup_steps=steps // 5, decay=0.3, final_fraction=0.1)
+    factors = [optim.learning_rate_factor(step) for step in range(steps + 1)]
+    assert factors[-1] == pytest.approx(0.1)
+    plateau = factors[max(steps // 5 - 1, 0) : optim.decay_start + 1]
+    assert plateau == pytest.approx([1.0] * len(plateau))
+    assert factors == sorted(factors[: steps // 5]) + sorted(factors[steps // 5 :], reverse=True)
