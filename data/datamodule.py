@@ -20,8 +20,8 @@ from ossicle.data.audio import SAMPLE_RATE
 from ossicle.data.augment import AugmentConfig, Augmenter, load_noise
 from ossicle.data.bucketing import BucketSampler, Key
 from ossicle.data.cache import PcmCache
-from ossicle.data.leaks import HeldOutText
 from ossicle.data.manifest import Utterance, read_manifest
+from ossicle.data.shared_text import HeldOutText
 from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -54,7 +54,7 @@ class DataConfig:
         train: manifests to train on.
         validation: manifests to validate on, each a curve of its own.
         held_out: manifests whose sentences are left out of the training data and counted (see
-            `ossicle.data.leaks` for what counts as shared).
+            `ossicle.data.shared_text` for what counts as shared).
         noise: manifest of noises and room responses (`kind` "rir"), if any.
         cache: folder for decoded audio.
         batch_seconds: seconds of audio in a batch, padding included.
@@ -274,7 +274,11 @@ class SpeechDataModule(pl.LightningDataModule):
         rows: list[tuple[int, int]] = []
         weights: list[float] = []
         census = self.census
-        held_out = HeldOutText(self.config.held_out)
+        held_out = HeldOutText(
+            utterance.text
+            for manifest in self.config.held_out
+            for utterance in read_manifest(manifest)
+        )
         for number, (train_set, cache) in enumerate(zip(self.config.train, caches, strict=True)):
             durations = cache.durations
             for row in range(len(cache)):

@@ -14,22 +14,19 @@ Text for language models is searched for sentences and words in a row.
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 from ossicle.data.manifest import Utterance, parse_utterance
+from ossicle.data.shared_text import RUN_WORDS, SENTENCE_WORDS, SentenceIndex
 from ossicle.data.text import normalize
 from ossicle.data.text_file import is_manifest, read_lines
 
 PROGRESS_LINES = 10_000
 """Lines between two reports of progress."""
-
-# Text that `normalize` would return as it is; asking it a million times costs minutes.
-_NORMAL = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
 
 
 class LeakError(ValueError):
@@ -59,8 +56,8 @@ class LeakRules:
             training, too, such as prompts that everybody reads.
     """
 
-    sentence_words: int = 6
-    run_words: int = 8
+    sentence_words: int = SENTENCE_WORDS
+    run_words: int = RUN_WORDS
     shared_speakers: tuple[str, ...] = ()
     shared_sources: tuple[str, ...] = ()
 
@@ -175,7 +172,7 @@ def find_leaks(
         TextFileError: a file cannot be read.
     """
     rules = rules or LeakRules()
-    known = _Known(rules)
+    known = _Known(SentenceIndex(rules.sentence_words, rules.run_words))
     for place, utterance in _utterances(validation):
         known.add(place, utterance)
     search = _Search(known)
@@ -188,14 +185,14 @@ def find_leaks(
         lines += 1
         if progress is not None and lines % PROGRESS_LINES == 0:
             progress(lines)
-    found = list(search.leaks())
+    found = list(search.leaks(rules))
     return LeakReport(
         leaks=[leak for leak in found if not leak.accepted],
         accepted=[leak for leak in found if leak.accepted],
-        sentences=len(known.sentences),
+        sentences=len(known.places),
         short=sum(
-            len(sentence.words) < min(rules.sentence_words, rules.run_words)
-            for sentence in known.sentences
+            len(words) < min(rules.sentence_words, rules.run_words)
+            for words in known.sentences.sentences
         ),
         speakers=len(known.speakers),
         unnamed=known.unnamed + search.unnamed,
@@ -203,55 +200,16 @@ def find_leaks(
     )
 
 
-class HeldOutText:
-    """Tells whether a text shares a sentence, or a run of words, with manifests that are held out.
-
-    Raises:
-        ManifestError: a line of a manifest is not valid.
-        TextFileError: a manifest cannot be read.
-    """
-
-    def __init__(self, manifests: Sequence[Path], rules: LeakRules | None = None) -> None:
-        self._known = _Known(rules or LeakRules())
-        for place, utterance in _utterances(manifests):
-            self._known.add(place, utterance)
-
-    def shares(self, text: str) -> bool:
-        """Whether training on `text` would be a leak."""
-        search = _Search(self._known)
-        search.text(Place(Path(), 0), text)
-        return next(search.leaks(), None) is not None
-
-
-@dataclass(frozen=True)
-class _Sentence:
-    words: list[str]
-    place: Place
-    source: str
-
-
 @dataclass
 class _Known:
     """The validation data, indexed for the search."""
 
-    rules: LeakRules
+    sentences: SentenceIndex
+    places: list[Place] = field(default_factory=list)  # of each sentence
+    sources: list[str] = field(default_factory=list)  # of each sentence
     recordings: dict[Path, Place] = field(default_factory=dict)
     speakers: dict[str, Place] = field(default_factory=dict)
-    sentences: list[_Sentence] = field(default_factory=list)
-    numbers: dict[str, int] = field(default_factory=dict)  # of sentences, by their text
-    grams: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     unnamed: int = 0
-
-    @property
-    def gram_words(self) -> int:
-        return self.rules.run_words // 2 + 1
-
-    @property
-    def stride(self) -> int:
-        # A run of `run_words` words holds a whole gram that starts at a multiple of the stride:
-        # the first multiple in it is at most its word number stride - 1, and the gram then ends
-        # at its last word. So only every stride-th gram of the training text is looked up.
-        return self.rules.run_words - self.gram_words + 1
 
     def add(self, place: Place, utterance: Utterance) -> None:
         self.recordings.setdefault(utterance.audio_filepath, place)
@@ -259,16 +217,9 @@ class _Known:
             self.speakers.setdefault(utterance.speaker, place)
         else:
             self.unnamed += 1
-        text = _normal(utterance.text)
-        if not text or text in self.numbers:
-            return
-        number, words = len(self.sentences), text.split()
-        self.numbers[text] = number
-        self.sentences.append(_Sentence(words, place, utterance.source))
-        if len(words) >= self.rules.run_words:
-            for start in range(len(words) - self.gram_words + 1):
-                gram = " ".join(words[start : start + self.gram_words])
-                self.grams[gram].append((number, start))
+        if self.sentences.add(utterance.text):
+            self.places.append(place)
+            self.sources.append(utterance.source)
 
 
 @dataclass
@@ -300,57 +251,30 @@ class _Search:
         self.text(place, utterance.text)
 
     def text(self, place: Place, text: str) -> None:
-        text = _normal(text)
-        words = text.split()
-        whole = self._known.numbers.get(text)
-        if whole is not None and len(words) >= self._known.rules.sentence_words:
+        text = normalize(text)
+        whole = self._known.sentences.whole(text)
+        if whole is not None:
             key = (whole, LeakKind.SENTENCE)
             self._sentences.setdefault(key, _Hits(place, text)).count += 1
-        for number, run in self._runs(words).items():
+        for number, run in self._known.sentences.runs(text).items():
             if number != whole:
                 key = (number, LeakKind.RUN)
                 self._sentences.setdefault(key, _Hits(place, " ".join(run))).count += 1
 
-    def _runs(self, words: list[str]) -> dict[int, list[str]]:
-        """The longest run shared with each sentence, of those that are long enough."""
-        known, length = self._known, self._known.gram_words
-        runs: dict[int, list[str]] = {}
-        for start in range(0, len(words) - length + 1, known.stride):
-            for number, other in known.grams.get(" ".join(words[start : start + length]), ()):
-                run = _extend(words, start, known.sentences[number].words, other, length)
-                if len(run) >= max(known.rules.run_words, len(runs.get(number, ()))):
-                    runs[number] = run
-        return runs
-
-    def leaks(self) -> Iterator[Leak]:
+    def leaks(self, rules: LeakRules) -> Iterator[Leak]:
         known = self._known
         for audio, hits in self._recordings.items():
             yield _leak(LeakKind.RECORDING, known.recordings[audio], hits, False)
         for speaker, hits in self._speakers.items():
-            accepted = speaker in known.rules.shared_speakers
+            accepted = speaker in rules.shared_speakers
             yield _leak(LeakKind.SPEAKER, known.speakers[speaker], hits, accepted)
         for (number, kind), hits in self._sentences.items():
-            sentence = known.sentences[number]
-            accepted = sentence.source in known.rules.shared_sources
-            yield _leak(kind, sentence.place, hits, accepted)
+            accepted = known.sources[number] in rules.shared_sources
+            yield _leak(kind, known.places[number], hits, accepted)
 
 
 def _leak(kind: LeakKind, validation: Place, hits: _Hits, accepted: bool) -> Leak:
     return Leak(kind, hits.shared, validation, hits.training, hits.count, accepted)
-
-
-def _extend(words: list[str], start: int, others: list[str], other: int, length: int) -> list[str]:
-    """Of `length` words shared from `start` and `other` on, the whole run that they are part of."""
-    stop, other_stop = start + length, other + length
-    while start > 0 and other > 0 and words[start - 1] == others[other - 1]:
-        start, other = start - 1, other - 1
-    while stop < len(words) and other_stop < len(others) and words[stop] == others[other_stop]:
-        stop, other_stop = stop + 1, other_stop + 1
-    return words[start:stop]
-
-
-def _normal(text: str) -> str:
-    return text if _NORMAL.fullmatch(text) else normalize(text)
 
 
 def _lines_of(files: Iterable[Path]) -> Iterator[tuple[Place, str]]:

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from ossicle.data.cli import data_app
 from ossicle.data.leaks import (
-    HeldOutText,
     Leak,
     LeakKind,
     LeakReport,
     LeakRules,
     find_leaks,
 )
-from ossicle.data.manifest import ManifestError
+from ossicle.data.manifest import ManifestError, read_manifest
+from ossicle.data.shared_text import HeldOutText
 from ossicle.data.text_file import TextFileError
 from typer.testing import CliRunner
 
@@ -135,6 +135,11 @@ def test_the_longest_run_is_told_once(dev: Path) -> None:
     assert only(search(dev, QUOTE)).kind is LeakKind.SENTENCE
 
 
+def test_a_sentence_too_short_as_a_whole_leaks_as_a_run(dev: Path) -> None:
+    rules = LeakRules(sentence_words=99)
+    assert only(search(dev, QUOTE, rules=rules)).kind is LeakKind.RUN
+
+
 def test_compressed_text_and_manifests_are_read(dev: Path, tmp_path: Path) -> None:
     train = manifest(tmp_path / "train.jsonl", spoken(QUOTE, "books/dora"))
     packed = tmp_path / "train.jsonl.gz"
@@ -179,11 +184,13 @@ def test_the_message_names_examples_and_the_remedy(dev: Path, tmp_path: Path) ->
 
 
 def test_held_out_text(dev: Path) -> None:
-    held_out = HeldOutText([dev])
+    held_out = HeldOutText(utterance.text for utterance in read_manifest(dev))
     assert held_out.shares(QUOTE)
     assert held_out.shares(f"well {' '.join(QUOTE.split()[2:10])} indeed")
     assert not held_out.shares(f"well {' '.join(QUOTE.split()[2:9])} indeed")
     assert not held_out.shares("two")
+    assert list(held_out.leave_out(["two", QUOTE, "three"])) == ["two", "three"]
+    assert held_out.left_out == 1
     assert not HeldOutText([]).shares(QUOTE)
 
 

@@ -54,6 +54,11 @@ def test_normal_form_holds_only_tokens_and_stays(text: str) -> None:
     Tokenizer().encode(normal)
 
 
+@given(st.text(alphabet="aost' ", max_size=20))
+def test_text_that_is_normal_already_is_no_exception(text: str) -> None:
+    assert normalize(text) == normalize(f"{text} ?")
+
+
 @given(st.text(alphabet="".join(CHARACTERS), max_size=40))
 def test_tokens_come_back(text: str) -> None:
     tokenizer = Tokenizer()
