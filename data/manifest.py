@@ -15,10 +15,12 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ossicle.data.text_file import TextFileError, read_lines
 
 
 class ManifestError(ValueError):
@@ -50,22 +52,27 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     Raises:
         ManifestError: The file is missing, holds no utterance, or a line is not valid.
     """
-    path = Path(path)
-    # os.path.abspath and not Path.resolve: a link to a recording keeps the name it is known by.
-    folder = Path(os.path.abspath(path)).parent
-    utterances = []
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    utterances.append(parse_utterance(line, folder, f"{path}, line {number}"))
-    except OSError as error:
-        raise ManifestError(f"cannot read the manifest {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not a manifest: it is not UTF-8 text") from error
+    utterances = list(iterate_manifest(path))
     if not utterances:
         raise ManifestError(f"{path} holds no utterance; `ossicle data import` writes manifests")
     return utterances
+
+
+def iterate_manifest(path: str | Path) -> Iterator[Utterance]:
+    """The utterances of a manifest, `.gz` and `.xz` unpacked; one at a time is held in memory.
+
+    Raises:
+        ManifestError: While reading, if the file is missing or damaged or a line is not valid.
+    """
+    path = Path(path)
+    # os.path.abspath and not Path.resolve: a link to a recording keeps the name it is known by.
+    folder = Path(os.path.abspath(path)).parent
+    try:
+        for number, line in enumerate(read_lines(path), start=1):
+            if line.strip():
+                yield parse_utterance(line, folder, f"{path}, line {number}")
+    except TextFileError as error:
+        raise ManifestError(str(error)) from error
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:

@@ -70,7 +70,8 @@ def evaluate_command(
     second of audio (real-time factor); the decoding of audio files is not counted.
     """
     from ossicle.data.audio import AudioError
-    from ossicle.data.manifest import ManifestError, manifest_digest, read_manifest
+    from ossicle.data.digest import file_digest
+    from ossicle.data.manifest import ManifestError, read_manifest
     from ossicle.model.breakdown import Breakdown
     from ossicle.model.config import FRAME_SECONDS
     from ossicle.model.decoders import Decoding, DecodingConfig
@@ -109,7 +110,7 @@ def evaluate_command(
             recognized = _recognize(evaluation, utterances, name)
             _need_text(recognized, path)
             by_snr = _by_snr(evaluation, utterances, name, noises) if noises else {}
-            breakdowns.append(Breakdown(name, manifest_digest(path), recognized, by_snr))
+            breakdowns.append(Breakdown(name, file_digest(path), recognized, by_snr))
         record = _record(evaluation, folder, threads, noise, breakdowns)
         if report is not None:
             write_report(record, report)
@@ -180,9 +181,9 @@ def _record(
     noise: Path | None,
     breakdowns: Sequence[Breakdown],
 ) -> Record:
-    from ossicle.data.manifest import manifest_digest
+    from ossicle.data.digest import file_digest
     from ossicle.model.config import FRAME_SECONDS
-    from ossicle.model.record import Cost, Record, Settings, file_digest
+    from ossicle.model.record import Cost, Record, Settings
     from ossicle.model.runtime import graph_path
 
     model, config, decoding = evaluation.model, evaluation.config, evaluation.decoding
@@ -201,7 +202,7 @@ def _record(
         threads=threads,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         version=version("ossicle"),
-        noise_digest="" if noise is None else manifest_digest(noise),
+        noise_digest="" if noise is None else file_digest(noise),
     )
     cost = Cost(
         audio_seconds=evaluation.audio_seconds,

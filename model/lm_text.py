@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.manifest import parse_utterance
+from ossicle.data.manifest import iterate_manifest
+from ossicle.data.shared_text import HeldOutText
 from ossicle.data.text import normalize
 from ossicle.data.text_file import is_manifest, read_lines
 from ossicle.model.lm_config import TextSet
-from ossicle.model.ngram_text import Exclusion
 from ossicle.model.units import END, Units
-
-_NORMAL = re.compile("[a-z' ]*")
 
 
 def read_sentences(path: Path) -> Iterator[tuple[str, str]]:
@@ -27,24 +24,16 @@ def read_sentences(path: Path) -> Iterator[tuple[str, str]]:
     The sentences of a manifest come speaker by speaker, as a stream would bring them.
 
     Raises:
-        TextFileError: the file cannot be read.
-        ManifestError: a line of the manifest is not valid.
+        TextFileError: the text cannot be read.
+        ManifestError: the manifest cannot be read, or a line of it is not valid.
     """
-    lines = read_lines(path)
     if is_manifest(path):
-        utterances = [
-            parse_utterance(line, path.absolute().parent, f"{path}, line {number}")
-            for number, line in enumerate(lines, start=1)
-            if line.strip()
-        ]
-        utterances.sort(key=lambda u: (u.source, u.speaker))
-        texts = ((u.text, u.source) for u in utterances)
+        utterances = sorted(iterate_manifest(path), key=lambda u: (u.source, u.speaker))
+        texts = ((utterance.text, utterance.source) for utterance in utterances)
     else:
-        texts = ((line.strip(), "") for line in lines)
+        texts = ((line, "") for line in read_lines(path))
     for text, source in texts:
-        # Most text is in normal form already, and the check is much quicker than the making.
-        sentence = text if _NORMAL.fullmatch(text) else normalize(text)
-        if sentence:
+        if sentence := normalize(text):
             yield sentence, source
 
 
@@ -73,16 +62,20 @@ class Text:
         Raises:
             TextFileError, ManifestError: a file cannot be read or is not valid.
         """
-        exclusion = Exclusion(
+        held_out = HeldOutText(
             sentence for path in validation for sentence, _ in read_sentences(path)
         )
+        excluded = 0
         numbers = {END: 0}
         fresh = count(1)
         row, starts, weights = array("I"), array("q"), array("f")
         for text_set in texts:
             for sentence, source in read_sentences(text_set.path):
                 weight = text_set.repeat * text_set.sources.get(source, 1.0)
-                if weight <= 0 or not any(exclusion.filter([sentence])):
+                if weight <= 0:
+                    continue
+                if held_out.shares(sentence):
+                    excluded += 1
                     continue
                 starts.append(len(row))
                 weights.append(weight)
@@ -98,7 +91,7 @@ class Text:
             np.frombuffer(row, np.uint32),
             np.frombuffer(starts, np.int64),
             np.frombuffer(weights, np.float32),
-            exclusion.excluded,
+            excluded,
         )
 
     def counts(self) -> dict[str, int]:

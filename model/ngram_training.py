@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from ossicle.data.digest import file_digest
+from ossicle.data.shared_text import HeldOutText
 from ossicle.model.ngram import NgramModel
 from ossicle.model.ngram_counting import Corpus, NgramTable, count_ngrams, read_corpus
 from ossicle.model.ngram_file import NgramError, NgramTrie, encode_trie
 from ossicle.model.ngram_pruning import build_trie, most_costly, pruning_costs
 from ossicle.model.ngram_smoothing import NgramWeights, kneser_ney, locate, mixture
-from ossicle.model.ngram_text import Exclusion, TextSource, at_most
+from ossicle.model.ngram_text import TextSource, at_most
 from ossicle.model.perplexity import perplexity
 
 _BYTES_PER_NGRAM = 2.8
@@ -74,7 +76,7 @@ def train_ngrams(
     Args:
         texts: to count.
         heldout: texts to choose the weights by, unless they are given; each counts the same.
-        exclude: texts of which no sentence may be learnt; see `Exclusion`.
+        exclude: texts of which no sentence may be learnt; see `HeldOutText`.
         report: called with a line on each step.
 
     Raises:
@@ -85,13 +87,13 @@ def train_ngrams(
         raise NgramError(
             f"{len(config.weights)} weights for {len(texts)} texts: give one for each text"
         )
-    exclusion = Exclusion(chain.from_iterable(source.sentences() for source in exclude))
+    excluded = HeldOutText(chain.from_iterable(source.sentences() for source in exclude))
     corpus = read_corpus(
-        [_learnt(source, config.repeats, exclusion) for source in texts], config.vocabulary
+        [_learnt(source, config.repeats, excluded) for source in texts], config.vocabulary
     )
     report(
         f"{len(corpus.tokens)} words and ends of sentences, {len(corpus.words)} words known, "
-        f"{exclusion.excluded} sentences excluded"
+        f"{excluded.left_out} sentences excluded"
     )
     tables = count_ngrams(corpus, config.order)
     report(f"n-grams by order: {', '.join(str(len(table)) for table in tables)}")
@@ -113,8 +115,8 @@ def train_ngrams(
     return replace(trie, about=about)
 
 
-def _learnt(source: TextSource, repeats: int, exclusion: Exclusion) -> Iterator[str]:
-    return at_most(repeats, exclusion.filter(source.sentences()))
+def _learnt(source: TextSource, repeats: int, excluded: HeldOutText) -> Iterator[str]:
+    return at_most(repeats, excluded.leave_out(source.sentences()))
 
 
 def _words(corpus: Corpus) -> NDArray[np.int64]:
@@ -210,7 +212,7 @@ def _prune(
 
 
 def _facts(source: TextSource) -> dict[str, Any]:
-    return {"name": str(source), "sha256": source.digest()}
+    return {"name": str(source), "sha256": file_digest(source.path)}
 
 
 def _judge(

@@ -20,11 +20,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ossicle.model.breakdown import Breakdown, confusions
@@ -140,19 +138,6 @@ def reliability(part: Breakdown) -> Reliability | None:
     """How well the confidences of a set's words foretell which are right; None without words."""
     confidences, right = part.confidences()
     return measure(confidences, right) if len(right) else None
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _cost(seconds: float, cpu_seconds: float, factor: float) -> dict[str, float]:

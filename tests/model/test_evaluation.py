@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from ossicle.data.manifest import Utterance, manifest_digest, read_manifest, write_manifest
+from ossicle.data.digest import file_digest
+from ossicle.data.manifest import Utterance, read_manifest, write_manifest
 from ossicle.model.cli_evaluate import evaluate_command
 from ossicle.model.decoders import Decoding, DecodingConfig
 from ossicle.model.decoding import GreedyDecoder
@@ -132,7 +133,7 @@ class TestCommand:
         assert result["scores"]["cuts"]["words"] == 8
         assert result["scores"]["cuts at 0 dB"]["words"] == 8
         (part,) = result["sets"]
-        assert part["digest"] == manifest_digest(manifest)
+        assert part["digest"] == file_digest(manifest)
         assert list(part["by_snr"]) == ["20 dB", "10 dB", "5 dB", "0 dB"]
         assert set(part["by_source"]) == {"a", "b"}
         assert (result["search"], result["beam_width"], result["chunk_ms"]) == ("greedy", 0, 1280)

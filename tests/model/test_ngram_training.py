@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ossicle.data.digest import file_digest
 from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.model.cli_lm import lm_app
 from ossicle.model.ngram import NgramModel
 from ossicle.model.ngram_file import NgramError, encode_trie
-from ossicle.model.ngram_text import Exclusion, TextSource, at_most
+from ossicle.model.ngram_text import TextSource, at_most
 from ossicle.model.ngram_training import NgramTrainingConfig, estimate_weights, train_ngrams
 from ossicle.model.perplexity import perplexity
 from typer.testing import CliRunner
@@ -66,7 +67,7 @@ def test_train_show_and_score(novels: TextSource, prompts: TextSource, tmp_path:
     assert [text["name"] for text in shown["texts"]] == ["novels.txt.xz", "train.jsonl:asterisk"]
     assert sum(text["weight"] for text in shown["texts"]) == pytest.approx(1, abs=1e-3)
     assert shown["texts"][1]["words"] == 9
-    assert shown["texts"][0]["sha256"] == novels.digest()
+    assert shown["texts"][0]["sha256"] == file_digest(novels.path)
     assert "computer" not in NgramModel.load(path).words
 
     scored = ossicle_lm("score", path.parent, tmp_path / "heldout.txt", "--json")
@@ -119,16 +120,12 @@ def test_pruned_to_the_size(tmp_path: Path) -> None:
 
 def test_excluded_sentences_are_not_learnt(tmp_path: Path) -> None:
     judged = ["he was not at home that day i am afraid", "we shall see what we see", "good morning"]
-    exclusion = Exclusion(judged)
     kept = ["good morning", "he was not at home that day", "i shall see what we see"]
     left_out = [
         "we shall see what we see",
         "perhaps he was not at home that day i",
         "so was not at home that day i am too",
     ]
-    assert list(exclusion.filter([*kept, *left_out])) == kept
-    assert exclusion.excluded == 3
-
     (tmp_path / "text.txt").write_text("\n".join([*kept, *left_out]))
     (tmp_path / "judged.txt").write_text("\n".join(judged))
     trie = train_ngrams(
@@ -190,7 +187,8 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     [
         (["nowhere.txt"], "there is no text nowhere.txt"),
         (["{novels}:asterisk"], "only of a manifest"),
-        (["{prompts}:nobody"], "train.jsonl:nobody holds no words"),
+        (["{prompts}:asterisk,nobody"], "train.jsonl has no utterance of the source 'nobody'"),
+        (["{empty}"], "empty.txt holds no words"),
         (["{novels}", "--order", 1], "the order is 1: give 2 to 6 words"),
         (["{novels}", "--vocabulary", 0], "the vocabulary is 0 words"),
         (["{novels}", "--size", -1], "the size is -1.0 MB"),
@@ -202,7 +200,9 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
 def test_refusals(
     novels: TextSource, prompts: TextSource, tmp_path: Path, arguments: list, message: str
 ) -> None:
-    filled = [str(a).format(novels=novels.path, prompts=prompts.path) for a in arguments]
+    (tmp_path / "empty.txt").write_text("--\n")
+    paths = {"novels": novels.path, "prompts": prompts.path, "empty": tmp_path / "empty.txt"}
+    filled = [str(argument).format(**paths) for argument in arguments]
     result = ossicle_lm("train", *filled, "--out", tmp_path / "lm.ngram")
     assert result.exit_code == 1
     assert message in result.output.replace("\n", " ")
