@@ -1,4 +1,4 @@
-"""`ossicle data`: bring corpora into manifests and check manifests."""
+"""`ossicle data`: import corpora, check manifests, find leaks, make synthetic speech."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CORPUS_NAMES = ("librispeech", "commonvoice", "ljspeech", "speechcommands", "yes
 
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Bring speech corpora into manifests, check manifests and make synthetic speech.",
+    help="Import speech corpora, check manifests, find leaks, and make synthetic speech.",
 )
 
 _report = Console()
@@ -203,7 +203,12 @@ def synthesize_command(
     text: Annotated[
         Path, typer.Argument(help="Text to be spoken, a sentence a line; also .gz and .xz.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for speech and manifest.")],
+    output_dir: Annotated[
+        Path,
+        typer.Option(
+            "--output-dir", "-o", metavar="DIR", help="Folder for the speech and its manifest."
+        ),
+    ],
     hours: Annotated[float, typer.Option(help="Hours of speech in the folder in the end.")],
     voice: Annotated[
         list[str] | None,
@@ -222,9 +227,9 @@ def synthesize_command(
 ) -> None:
     """Make synthetic speech to train on: 300 pseudo-speakers of each voice.
 
-    Writes Ogg/Opus recordings and OUT/manifest.jsonl. Stop it with Ctrl-C; the same command goes
+    Writes Ogg/Opus recordings and DIR/manifest.jsonl. Stop it with Ctrl-C; the same command goes
     on, and with more --hours adds to what is there. Odd speech is left out and listed in
-    OUT/rejected.jsonl.
+    DIR/rejected.jsonl.
     """
     from ossicle.data.synthesis import SynthesisConfig, synthesize
     from ossicle.data.synthesis_engine import SynthesisError
@@ -240,7 +245,7 @@ def synthesize_command(
                 bar.update(task, completed=reached.seconds, state=_reached(reached))
 
             reached = synthesize(
-                SynthesisConfig(text, out, hours, seed, processes),
+                SynthesisConfig(text, output_dir, hours, seed, processes),
                 partial(HibariEngine, tuple(voice or (DEFAULT_VOICE,))),
                 show,
             )
@@ -252,7 +257,9 @@ def synthesize_command(
             "them is not sure",
             highlight=False,
         )
-    _report.print(f"{escape(str(out))}: {_reached(reached)}", highlight=False, soft_wrap=True)
+    _report.print(
+        f"{escape(str(output_dir))}: {_reached(reached)}", highlight=False, soft_wrap=True
+    )
 
 
 def _reached(reached: SynthesisProgress) -> str:

@@ -13,9 +13,11 @@ from rich.progress import track
 from rich.table import Table
 
 from .cli import fail
+from .cli_options import ModelOption, ThreadsOption, thread_count
 
 if TYPE_CHECKING:  # what the command needs is imported when it runs: --help must not wait
     from ossicle.model.calibration import Calibrator, Fitted
+    from ossicle.model.decoders import Search
 
 _out = Console()
 _err = Console(stderr=True)
@@ -26,18 +28,14 @@ def calibrate_command(
         list[Path],
         typer.Argument(help="JSONL manifests of speech that the model was not trained on."),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", envvar="OSSICLE_MODEL", help="Name or folder of the model."),
-    ] = None,
+    model: ModelOption = None,
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="SVG file of the reliability plot. Default: reliability.svg in the model."
+            help="SVG file of the reliability plot. Default: reliability.svg in the model's folder."
         ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="int8 or float.")] = "int8",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the network.")] = 1,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Make a model's word confidences probabilities, and its word times those of the sound.
 
@@ -51,15 +49,11 @@ def calibrate_command(
     from ossicle.model.decoders import Decoding
     from ossicle.model.runtime import AcousticModel, ModelError, find_model
 
-    if precision not in ("int8", "float"):
-        raise fail(f"--precision is {precision!r}: use int8 or float", code=2)
     if plot and not plot.parent.is_dir():
         raise fail(f"--plot {plot}: there is no folder {plot.parent}", code=2)
     try:
         folder = find_model(model)
-        acoustic = AcousticModel.load(
-            folder, "int8" if precision == "int8" else "float", threads=threads
-        )
+        acoustic = AcousticModel.load(folder, threads=thread_count(threads))
         calibrator = Calibrator(acoustic, Decoding.load(folder, acoustic.info))
         utterances = [u for manifest in manifests for u in read_manifest(manifest)]
         for _ in track(
@@ -84,7 +78,7 @@ def calibrate_command(
     except (AudioError, ManifestError, ModelError, ValueError, OSError) as error:
         raise fail(str(error)) from error
     except KeyboardInterrupt:
-        raise fail(f"stopped; {folder} is as it was", code=130) from None
+        raise fail("stopped; the model is as it was", code=130) from None
     _print_confidences(fitted)
     _print_times(calibrator)
     _out.print(
@@ -95,7 +89,7 @@ def calibrate_command(
     )
 
 
-def _plot(fitted: dict[Any, Fitted]) -> str:
+def _plot(fitted: dict[Search, Fitted]) -> str:
     from ossicle.model.reliability import Curve, reliability_svg
 
     curves = []
@@ -107,7 +101,7 @@ def _plot(fitted: dict[Any, Fitted]) -> str:
     return reliability_svg(curves)
 
 
-def _print_confidences(fitted: dict[Any, Fitted]) -> None:
+def _print_confidences(fitted: dict[Search, Fitted]) -> None:
     table = Table("search", "", "words", "right %", "ECE", "NCE", "Brier")
     for search, f in fitted.items():
         for when, r in (("before", f.before), ("after", f.after)):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from .cli import fail
+from .cli_options import ModelOption, Precision, Search, ThreadsOption, thread_count
 
 if TYPE_CHECKING:  # what the command needs is imported when it runs: --help must not wait
     from ossicle.data.manifest import Utterance
@@ -32,17 +33,15 @@ _err = Console(stderr=True)
 
 def evaluate_command(
     manifests: Annotated[list[Path], typer.Argument(help="JSONL manifests with references.")],
-    model: Annotated[
-        str | None,
-        typer.Option(envvar="OSSICLE_MODEL", help="Name or folder of the model."),
-    ] = None,
-    precision: Annotated[str, typer.Option(help="int8 or float.")] = "int8",
+    model: ModelOption = None,
+    precision: Annotated[
+        Precision, typer.Option(help="int8 is what serves, float what it was made from.")
+    ] = Precision.INT8,
     decoder: Annotated[
-        str | None,
-        typer.Option(help="greedy or beam. Default: beam if the model has a language model."),
+        Search | None, typer.Option(help="Default: beam if the model has a language model.")
     ] = None,
     beam_width: Annotated[
-        int, typer.Option(min=0, help="Hypotheses of the beam; 0: the model's default.")
+        int, typer.Option(min=0, help="Hypotheses that a beam search keeps; 0: the default.")
     ] = 0,
     chunk_ms: Annotated[
         int,
@@ -51,7 +50,7 @@ def evaluate_command(
     batch: Annotated[
         int, typer.Option(min=1, help="Recordings that step together; 1 is a single live stream.")
     ] = 8,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the network.")] = 1,
+    threads: ThreadsOption = 1,
     noise: Annotated[
         Path | None,
         typer.Option(help="JSONL manifest of noises: also measure with noise at 20, 10, 5, 0 dB."),
@@ -81,11 +80,7 @@ def evaluate_command(
     from ossicle.model.runtime import AcousticModel, ModelError, find_model
 
     frame_ms = round(1000 * FRAME_SECONDS)
-    if precision not in ("int8", "float"):
-        raise fail(f"--precision is {precision!r}: use int8 or float", code=2)
-    if decoder not in (None, "greedy", "beam"):
-        raise fail(f"--decoder is {decoder!r}: use greedy or beam", code=2)
-    if beam_width and decoder == "greedy":
+    if beam_width and decoder is Search.GREEDY:
         raise fail(f"--beam-width {beam_width} is of no use to --decoder greedy", code=2)
     if chunk_ms < frame_ms or chunk_ms % frame_ms:
         raise fail(f"--chunk-ms is {chunk_ms}: use a multiple of {frame_ms}", code=2)
@@ -93,13 +88,12 @@ def evaluate_command(
         if report is not None:
             check_folder(report)
         folder = find_model(model)
-        acoustic = AcousticModel.load(
-            folder, cast(Literal["int8", "float"], precision), threads=threads
-        )
+        threads = thread_count(threads)
+        acoustic = AcousticModel.load(folder, precision.value, threads=threads)
         evaluation = Evaluation(
             acoustic,
             Decoding.load(folder, acoustic.info),
-            DecodingConfig(cast(Literal["greedy", "beam"] | None, decoder), beam_width),
+            DecodingConfig(decoder.value if decoder else None, beam_width),
             step_frames=chunk_ms // frame_ms,
             batch=batch,
         )

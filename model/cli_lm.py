@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 lm_app = typer.Typer(
-    no_args_is_help=True, help="Make language models from text, and judge them by text."
+    no_args_is_help=True,
+    help="Make word n-gram language models from text, and judge them by text. An LSTM language "
+    "model is made by train and export.",
 )
 
 _out = Console()
@@ -23,12 +25,15 @@ _TEXTS = (
     "Text with a sentence a line, or a manifest (.jsonl); either may be .gz or .xz. "
     "MANIFEST:SOURCE,SOURCE takes utterances of these sources only."
 )
+_MODEL = "A language model, lm.ngram, or a model folder with one."
 
 
 @lm_app.command("train")
 def train_command(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help=_TEXTS)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The model to write, lm.ngram.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT", help=_TEXTS)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write: lm.ngram in a model folder.")
+    ],
     order: Annotated[int, typer.Option(help="Words in the longest n-grams, 2 to 6.")] = 4,
     vocabulary: Annotated[int, typer.Option(help="Words to know at most.")] = 60_000,
     size: Annotated[
@@ -41,7 +46,7 @@ def train_command(
         list[float] | None,
         typer.Option(help="How much a TEXT counts; once for each, in their order."),
     ] = None,
-    heldout: Annotated[
+    validation: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TEXT",
@@ -60,10 +65,11 @@ def train_command(
         int, typer.Option(help="Count an identical sentence of a text at most so many times.")
     ] = 3,
 ) -> None:
-    """Make a word n-gram model, `lm.ngram`, for a model folder.
+    """Make the word n-gram model that a beam search asks, `lm.ngram` in a model folder.
 
-    Each TEXT is smoothed on its own and all are mixed: by the weights given, else as the held-out
-    text is predicted best, else by their lengths. What the model was made from is stored in it.
+    Each TEXT is smoothed on its own and all are mixed: by the weights given, else as the
+    validation texts are predicted best, else by their lengths. What the model was made from is
+    stored in it.
     """
     from ossicle.data.manifest import ManifestError
     from ossicle.data.text_file import TextFileError
@@ -77,17 +83,17 @@ def train_command(
             NgramTrainingConfig(
                 order, vocabulary, size, repeats, tuple(weight) if weight else None
             ),
-            heldout=[TextSource.parse(text) for text in heldout or []],
+            validation=[TextSource.parse(text) for text in validation or []],
             exclude=[TextSource.parse(text) for text in exclude or []],
             report=lambda line: _err.print(escape(line), highlight=False, soft_wrap=True),
         )
-        write_trie(trie, out)
+        write_trie(trie, output)
     except (NgramError, ManifestError, TextFileError) as error:
         raise fail(str(error)) from error
     except OSError as error:
-        raise fail(f"cannot write {out}: {error.strerror}") from error
+        raise fail(f"cannot write {output}: {error.strerror}") from error
     _out.print(
-        f"{out}: {out.stat().st_size / 1e6:.2f} MB, {len(trie.words)} words, "
+        f"{output}: {output.stat().st_size / 1e6:.2f} MB, {len(trie.words)} words, "
         f"{sum(trie.counts)} n-grams",
         highlight=False,
         markup=False,
@@ -97,8 +103,8 @@ def train_command(
 
 @lm_app.command("score")
 def score_command(
-    model: Annotated[Path, typer.Argument(help="A model, lm.ngram, or a model folder with one.")],
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help=_TEXTS)],
+    model: Annotated[Path, typer.Argument(help=_MODEL)],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT", help=_TEXTS)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Judge a model by texts: perplexity, and the share of words that it does not know.
@@ -154,7 +160,7 @@ def score_command(
 
 @lm_app.command("show")
 def show_command(
-    model: Annotated[Path, typer.Argument(help="A model, lm.ngram, or a model folder with one.")],
+    model: Annotated[Path, typer.Argument(help=_MODEL)],
 ) -> None:
     """Print what a model consists of and what it was made from, as JSON."""
     from ossicle.model.ngram_file import NgramError, read_trie
@@ -168,4 +174,6 @@ def show_command(
 
 
 def _model_file(path: Path) -> Path:
-    return path / "lm.ngram" if path.is_dir() else path
+    from ossicle.model.decoders import LANGUAGE_MODEL
+
+    return path / LANGUAGE_MODEL if path.is_dir() else path

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from .cli import fail
+from .cli_options import ModelOption, ThreadsOption, thread_count
 
 if TYPE_CHECKING:  # what the command needs is imported when it runs: --help must not wait
     from ossicle.model.runtime import AcousticModel
@@ -20,7 +21,6 @@ if TYPE_CHECKING:  # what the command needs is imported when it runs: --help mus
 
 _out = Console()
 _err = Console(stderr=True)
-FRAMES = 8000
 
 
 def tune_command(
@@ -28,22 +28,19 @@ def tune_command(
         list[Path],
         typer.Argument(help="JSONL manifests of speech that the model was not trained on."),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", envvar="OSSICLE_MODEL", help="Name or folder of the model."),
-    ] = None,
+    model: ModelOption = None,
     beam_width: Annotated[
         int, typer.Option(min=1, help="Hypotheses that are kept while weights are looked for.")
     ] = 16,
     frames: Annotated[
         int,
         typer.Option(min=100, help="Output frames (40 ms) of each set to look for weights with."),
-    ] = FRAMES,
+    ] = 8000,
     cache: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps what the network heard for the next time."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the network.")] = 1,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Find how much the language models count, and how wide a beam pays.
 
@@ -62,13 +59,13 @@ def tune_command(
 
     try:
         folder = find_model(model)
-        acoustic = AcousticModel.load(folder, threads=threads)
+        acoustic = AcousticModel.load(folder, threads=thread_count(threads))
         decoding = Decoding.load(folder, acoustic.info)
         language = decoding.language
         if language is None:
             raise fail(
                 f"{folder} has no lm.ngram, so there is nothing to tune: make it with "
-                f"`ossicle lm train`",
+                "`ossicle lm train`",
                 code=2,
             )
         sets = [_heard(acoustic, folder, manifest, cache) for manifest in manifests]
@@ -96,10 +93,11 @@ def tune_command(
 
 def _heard(model: AcousticModel, folder: Path, manifest: Path, cache: Path | None) -> HeardSet:
     from ossicle.data.manifest import read_manifest
+    from ossicle.model.runtime import graph_path
     from ossicle.model.tuning import cache_file, hear, load, save
 
     utterances = read_manifest(manifest)
-    path = cache_file(cache, folder / "model.int8.onnx", manifest) if cache else None
+    path = cache_file(cache, graph_path(folder, model.precision), manifest) if cache else None
     if path and path.is_file():
         return load(manifest.stem, path)
     progress = track(

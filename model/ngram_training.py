@@ -38,7 +38,7 @@ class NgramTrainingConfig:
         vocabulary: words that the model knows at most.
         size: megabytes (10^6 bytes) of the file at most; None: keep all n-grams.
         repeats: how often an identical sentence of a text is counted at most.
-        weights: one for each text, of any sum; None: by held-out text, or else by length.
+        weights: one for each text, of any sum; None: by validation texts, or else by length.
     """
 
     order: int = 4
@@ -64,18 +64,18 @@ def train_ngrams(
     texts: Sequence[TextSource],
     config: NgramTrainingConfig,
     *,
-    heldout: Sequence[TextSource] = (),
+    validation: Sequence[TextSource] = (),
     exclude: Sequence[TextSource] = (),
     report: Callable[[str], None] = lambda _: None,
 ) -> NgramTrie:
     """Make a model of texts.
 
     Each text is smoothed on its own (modified Kneser-Ney) and all are interpolated. What the model
-    was made from, and what it makes of the held-out texts, is stored in it.
+    was made from, and what it makes of the validation texts, is stored in it.
 
     Args:
         texts: to count.
-        heldout: texts to choose the weights by, unless they are given; each counts the same.
+        validation: texts to choose the weights by, unless they are given; each counts the same.
         exclude: texts of which no sentence may be learnt; see `HeldOutText`.
         report: called with a line on each step.
 
@@ -98,7 +98,7 @@ def train_ngrams(
     tables = count_ngrams(corpus, config.order)
     report(f"n-grams by order: {', '.join(str(len(table)) for table in tables)}")
     models = [kneser_ney(tables, text) for text in range(len(texts))]
-    weights = _text_weights(corpus, tables, models, config, heldout)
+    weights = _text_weights(corpus, tables, models, config, validation)
     for source, weight in zip(texts, weights, strict=True):
         report(f"weight {weight:.4f} of {source}")
     mixed = mixture(tables, models, weights)
@@ -110,7 +110,7 @@ def train_ngrams(
             for source, words, weight in zip(texts, _words(corpus), weights, strict=True)
         ],
         "excluded": [_facts(source) for source in exclude],
-        "heldout": _judge(trie, heldout, report),
+        "validation": _judge(trie, validation, report),
     }
     return replace(trie, about=about)
 
@@ -130,16 +130,16 @@ def _text_weights(
     tables: Sequence[NgramTable],
     models: Sequence[NgramWeights],
     config: NgramTrainingConfig,
-    heldout: Sequence[TextSource],
+    validation: Sequence[TextSource],
 ) -> list[float]:
     if config.weights is not None:
         given = np.array(config.weights)
         return [float(weight) for weight in given / given.sum()]
-    if not heldout or len(models) == 1:
+    if not validation or len(models) == 1:
         words = _words(corpus)
         return [float(share) for share in words / words.sum()]
     judgements = []
-    for source in heldout:
+    for source in validation:
         text = locate(tables, _tokens(corpus, source.sentences()), corpus.bos)
         judgements.append(np.stack([text.probabilities(model) for model in models]))
     return [float(weight) for weight in estimate_weights(judgements)]
@@ -216,11 +216,11 @@ def _facts(source: TextSource) -> dict[str, Any]:
 
 
 def _judge(
-    trie: NgramTrie, heldout: Sequence[TextSource], report: Callable[[str], None]
+    trie: NgramTrie, validation: Sequence[TextSource], report: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     model = NgramModel(trie)
     judged = []
-    for source in heldout:
+    for source in validation:
         result = perplexity(model, source.sentences())
         report(f"perplexity {result.value:.1f} of {source}")
         judged.append(

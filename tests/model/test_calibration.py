@@ -130,8 +130,6 @@ def test_command(manifest: Path, model: Path) -> None:
     [
         (["absent.jsonl"], "absent.jsonl"),
         (["ONE"], "a calibration needs 100: add manifests"),
-        (["ONE", "--precision", "int4"], "use int8 or float"),
-        (["ONE", "--precision", "float"], "has no model.onnx"),
         (["ONE", "--model", "nope"], "no model 'nope'"),
         (["ONE", "--plot", "absent/plot.svg"], "absent/plot.svg"),
     ],

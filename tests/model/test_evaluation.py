@@ -172,8 +172,8 @@ class TestCommand:
         [
             (["absent.jsonl"], "absent.jsonl"),
             (["absent.jsonl", "--model", "nope"], "no model 'nope'"),
-            (["absent.jsonl", "--precision", "int4"], "use int8 or float"),
-            (["absent.jsonl", "--decoder", "best"], "use greedy or beam"),
+            (["absent.jsonl", "--precision", "int4"], "'int4' is not one of"),
+            (["absent.jsonl", "--decoder", "best"], "'best' is not one of"),
             (["absent.jsonl", "--decoder", "greedy", "--beam-width", "9"], "of no use"),
             (["absent.jsonl", "--chunk-ms", "100"], "use a multiple of 40"),
             (["twice.jsonl", "twice.jsonl"], "is given twice"),

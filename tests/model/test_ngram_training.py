@@ -53,10 +53,10 @@ def ossicle_lm(*arguments: object):
 
 def test_train_show_and_score(novels: TextSource, prompts: TextSource, tmp_path: Path) -> None:
     path = tmp_path / "model" / "lm.ngram"
-    (tmp_path / "heldout.txt").write_text("press one to go on\nthe baker went to the sea\n")
+    (tmp_path / "judged.txt").write_text("press one to go on\nthe baker went to the sea\n")
     trained = ossicle_lm(
-        *("train", novels.path, f"{prompts.path}:asterisk", "--out", path, "--order", 3),
-        *("--size", 0.02, "--heldout", tmp_path / "heldout.txt"),
+        *("train", novels.path, f"{prompts.path}:asterisk", "--output", path, "--order", 3),
+        *("--size", 0.02, "--validation", tmp_path / "judged.txt"),
     )
     assert trained.exit_code == 0, trained.output
     assert "of novels.txt.xz" in trained.output
@@ -70,10 +70,10 @@ def test_train_show_and_score(novels: TextSource, prompts: TextSource, tmp_path:
     assert shown["texts"][0]["sha256"] == file_digest(novels.path)
     assert "computer" not in NgramModel.load(path).words
 
-    scored = ossicle_lm("score", path.parent, tmp_path / "heldout.txt", "--json")
-    numbers = json.loads(scored.output)[str(tmp_path / "heldout.txt")]
+    scored = ossicle_lm("score", path.parent, tmp_path / "judged.txt", "--json")
+    numbers = json.loads(scored.output)[str(tmp_path / "judged.txt")]
     assert (numbers["sentences"], numbers["words"], numbers["unknown_words"]) == (2, 11, 0)
-    assert numbers["perplexity"] == pytest.approx(shown["heldout"][0]["perplexity"], abs=0.1)
+    assert numbers["perplexity"] == pytest.approx(shown["validation"][0]["perplexity"], abs=0.1)
     assert 1 < numbers["perplexity"] < 12
     assert "perplexity" in ossicle_lm("score", path, novels.path).output
 
@@ -203,7 +203,7 @@ def test_refusals(
     (tmp_path / "empty.txt").write_text("--\n")
     paths = {"novels": novels.path, "prompts": prompts.path, "empty": tmp_path / "empty.txt"}
     filled = [str(argument).format(**paths) for argument in arguments]
-    result = ossicle_lm("train", *filled, "--out", tmp_path / "lm.ngram")
+    result = ossicle_lm("train", *filled, "--output", tmp_path / "lm.ngram")
     assert result.exit_code == 1
     assert message in result.output.replace("\n", " ")
     assert not (tmp_path / "lm.ngram").exists()
