@@ -117,6 +117,19 @@ def read_audio(source: str | os.PathLike[str] | bytes | BinaryIO) -> Samples:
     return join(list(_decoded(source)))
 
 
+def read_recording(path: Path) -> Samples:
+    """All samples (N,) of the recording of an utterance.
+
+    Raises:
+        AudioError: it is not audio that can be decoded; names it.
+        OSError: it cannot be read.
+    """
+    try:
+        return read_audio(path)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
+
+
 def _decoded(source: str | os.PathLike[str] | bytes | BinaryIO) -> Iterator[Samples]:
     with ExitStack() as stack:
         if isinstance(source, bytes | bytearray | memoryview):

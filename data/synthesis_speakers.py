@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 SPEAKERS = 300
 """Pseudo-speakers of a voice, itself included."""
 
-_SEED = 7_102
 LOWEST_PITCH = 45.0
 """Hz; below it creaks."""
+
+_SEED = 7_102
 
 
 @dataclass(frozen=True)

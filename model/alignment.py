@@ -14,8 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-
-BLANK = 0
+from ossicle.model.decoding import BLANK
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jiwer
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.audio import AudioError, read_audio
+from ossicle.data.audio import read_recording
 from ossicle.data.manifest import Utterance
 from ossicle.data.text import normalize
 from ossicle.model.annotation import Annotator
@@ -20,11 +19,14 @@ from ossicle.model.decoders import SETTINGS, Decoding, DecodingConfig, Search
 from ossicle.model.decoding import Hypothesis
 from ossicle.model.reliability import Bin, Reliability, bins, measure
 from ossicle.model.runtime import AcousticModel, transcribe_whole
+from ossicle.model.scoring import align_words, right_words
 from ossicle.model.word_times import Lateness
 
 FEWEST_WORDS = 100
 FOLDS = 5
+"""Groups of speakers, each held out once."""
 BATCH = 8
+"""Recordings that are heard together."""
 _ALL = 1000  # more alternatives than any beam holds
 
 
@@ -63,16 +65,6 @@ class Fitted:
     bins_after: list[Bin]
 
 
-def truth(reference: str, hypothesis: str) -> NDArray[np.bool_]:
-    """Whether each word of a hypothesis is right, (W,), by the alignment of fewest errors."""
-    right = np.zeros(len(hypothesis.split()), dtype=bool)
-    if reference and hypothesis:
-        for chunk in jiwer.process_words(reference, hypothesis).alignments[0]:
-            if chunk.type == "equal":
-                right[chunk.hyp_start_idx : chunk.hyp_end_idx] = True
-    return right
-
-
 class Calibrator:
     """Hears recordings, then fits.
 
@@ -103,7 +95,7 @@ class Calibrator:
         order = sorted(utterances, key=lambda utterance: utterance.duration)
         for begin in range(0, len(order), BATCH):
             batch = order[begin : begin + BATCH]
-            recordings = [_read(utterance.audio_filepath) for utterance in batch]
+            recordings = [read_recording(utterance.audio_filepath) for utterance in batch]
             for utterance, samples, log_probs in zip(
                 batch, recordings, self._log_probs(recordings), strict=True
             ):
@@ -138,8 +130,8 @@ class Calibrator:
             decoder.advance(log_probs)
             hypotheses = decoder.finish(_ALL)
             best = hypotheses[0]
-            right = truth(reference, best.text)
-            judged.right.append(right)
+            right = right_words(align_words(reference, best.text))
+            judged.right.append(np.array(right, dtype=bool))
             judged.evidence.append(
                 self._plain.evidence(
                     log_probs, [h.text for h in hypotheses], [h.score for h in hypotheses]
@@ -148,7 +140,7 @@ class Calibrator:
             judged.confidences.append(np.array([word.confidence for word in best.words]))
             judged.groups.append(utterance.speaker or str(utterance.audio_filepath))
         # By the last of the searches, which knows the most words.
-        self.lateness.add(samples, self._unshifted(log_probs, best), right.tolist())
+        self.lateness.add(samples, self._unshifted(log_probs, best), right)
 
     def _unshifted(
         self, log_probs: NDArray[np.float32], best: Hypothesis
@@ -208,10 +200,3 @@ def write_settings(folder: Path, changes: dict[str, Any]) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(settings | changes, indent=2) + "\n", encoding="utf-8")
     part.replace(path)
-
-
-def _read(path: Path) -> NDArray[np.float32]:
-    try:
-        return read_audio(path)
-    except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.model.alignment import BLANK, Span
+from ossicle.model.alignment import Span
+from ossicle.model.decoding import BLANK
 
 EVIDENCE = ("letters", "path", "length", "agreement")
 """What is known of a word, in the order of the columns that `word_evidence` gives.

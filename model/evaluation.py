@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.audio import AudioError, read_audio
+from ossicle.data.audio import read_recording
 from ossicle.data.manifest import Utterance
 from ossicle.data.text import normalize
 from ossicle.model.decoders import Decoding, DecodingConfig
@@ -101,7 +100,7 @@ class Evaluation:
         order = sorted(utterances, key=lambda utterance: utterance.duration)
         for begin in range(0, len(order), self.batch):
             batch = order[begin : begin + self.batch]
-            recordings = [_read(utterance.audio_filepath) for utterance in batch]
+            recordings = [read_recording(utterance.audio_filepath) for utterance in batch]
             if condition is not None:
                 recordings = [
                     condition.noises.mix(samples, condition.snr, utterance.audio_filepath.name)
@@ -133,10 +132,3 @@ class Evaluation:
                         decoder.advance(rows)
         with self.decoder.running():
             return [decoder.finish()[0] for decoder in decoders]
-
-
-def _read(path: Path) -> NDArray[np.float32]:
-    try:
-        return read_audio(path)
-    except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error

@@ -36,7 +36,7 @@ class TextSet:
     """Text to train on.
 
     Attributes:
-        path: one sentence a line, also compressed (.xz), or a manifest (.jsonl).
+        path: text with a sentence a line, or a manifest (.jsonl); either may be .gz or .xz.
         repeat: how often it comes in an epoch; a fraction chooses anew in each epoch.
         sources: the same for each `source` of a manifest, 1 where a source is not named; 0
             leaves it out.

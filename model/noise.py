@@ -29,13 +29,15 @@ class Noises:
         """Those of a JSONL manifest with `audio_filepath` and `kind`; all are held in memory.
 
         Raises:
-            ValueError: the manifest is not valid or holds nothing of kind "noise".
+            ValueError: the manifest is not valid or has no noise.
             AudioError: a recording cannot be decoded; names it.
             OSError: the manifest cannot be read.
         """
         noises = [noise for noise in load_noise(manifest)[0] if np.any(noise)]
         if not noises:
-            raise ValueError(f'{manifest} holds no recording of kind "noise"')
+            raise ValueError(
+                f'{manifest} holds no recording of kind "noise" that is not silent: add one'
+            )
         return cls(noises)
 
     def mix(self, samples: NDArray[np.float32], snr: float, name: str) -> NDArray[np.float32]:

@@ -41,7 +41,7 @@ class Perplexity:
 
     @property
     def of_known_words(self) -> float:
-        """The perplexity without the unknown words, which other tools give; NaN if all are."""
+        """The perplexity without the unknown words, which other tools give."""
         known = self.words + self.sentences - self.unknown
         return math.exp(-(self.log_prob - self.unknown_log_prob) / known)
 

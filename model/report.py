@@ -18,10 +18,11 @@ from ossicle.model.charts import error_bars, interval_plot, noise_plot, percent,
 from ossicle.model.markup import Markup, join, tag
 from ossicle.model.record import Record, reliability
 from ossicle.model.reliability import Curve, bins, reliability_svg
-from ossicle.model.scoring import Edit, EditKind, Recognized
+from ossicle.model.scoring import RESAMPLES, Edit, EditKind, Recognized
 
 PAGE, RECORD, SOUND = "index.html", "report.json", "audio"
 SPEAKERS = 25  # shown of a set
+CONFUSED_WORDS = 12  # shown of a kind and a set
 
 # By these names browsers and the servers of files know what a recording is.
 _SUFFIXES = {
@@ -148,7 +149,10 @@ def _overview(record: Record) -> Markup:
     ]
     table = tag(
         "table",
-        tag("caption", "In brackets: 95 % intervals, from 1000 resamplings of the recordings."),
+        tag(
+            "caption",
+            f"In brackets: 95 % intervals, from {RESAMPLES} resamplings of the recordings.",
+        ),
         tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
         tag("tbody", *rows),
     )
@@ -235,7 +239,7 @@ def _confusions(part: Breakdown) -> Markup:
 
 
 def _most(part: Breakdown, kind: EditKind) -> list[Confusion]:
-    return confusions(part.recognized, kind, 12)
+    return confusions(part.recognized, kind, CONFUSED_WORDS)
 
 
 def _confusion_table(title: str, heads: Sequence[str], rows: Sequence[Confusion]) -> Markup:

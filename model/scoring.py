@@ -52,6 +52,11 @@ def align_words(reference: str, hypothesis: str) -> tuple[Edit, ...]:
     return tuple(edits)
 
 
+def right_words(edits: Sequence[Edit]) -> list[bool]:
+    """Whether each word of the hypothesis is right."""
+    return [edit.kind == "equal" for edit in edits if edit.hypothesis]
+
+
 @dataclass(frozen=True)
 class Recognized:
     """One utterance, what was said and what was heard, both in normal form.
@@ -85,7 +90,7 @@ class Recognized:
 
     def word_confidences(self) -> list[tuple[float, bool]]:
         """Confidence of each word heard, where known, and whether it is right."""
-        right = [edit.kind == "equal" for edit in self.edits if edit.hypothesis]
+        right = right_words(self.edits)
         return [(word.confidence, ok) for word, ok in zip(self.words, right, strict=False)]
 
 

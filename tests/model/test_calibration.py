@@ -12,19 +12,12 @@ import pytest
 import soundfile
 from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.data.sample import sample_path, sample_text
-from ossicle.model.calibration import Judged, fit_confidences, truth, write_settings
+from ossicle.model.calibration import Judged, fit_confidences, write_settings
 from ossicle.model.confidence import EVIDENCE, Calibration
 from ossicle.model.decoders import Decoding, DecodingConfig
 from ossicle.model.runtime import ModelInfo, find_model
 from ossicle.service.cli import app
 from typer.testing import CliRunner
-
-
-def test_truth() -> None:
-    assert truth("the cat sat down", "the bat sat").tolist() == [True, False, True]
-    assert truth("go", "oh go go").sum() == 1
-    assert truth("", "hm").tolist() == [False]
-    assert truth("hm", "").tolist() == []
 
 
 def judged(speakers: list[str], words: int, seed: int = 0) -> Judged:

@@ -6,7 +6,7 @@ import pytest
 from ossicle.data.manifest import Utterance
 from ossicle.model.breakdown import Breakdown, confusions, length_range
 from ossicle.model.decoding import Word
-from ossicle.model.scoring import Edit, Recognized, align_words, score, score_by
+from ossicle.model.scoring import Edit, Recognized, align_words, right_words, score, score_by
 
 
 def recognized(*pairs: tuple[str, str], source: str = "", seconds: float = 1.0) -> list[Recognized]:
@@ -67,6 +67,13 @@ def test_alignment_goes_word_by_word() -> None:
     )
     assert align_words("a b", "") == (Edit("delete", "a", ""), Edit("delete", "b", ""))
     assert align_words("", "hm") == (Edit("insert", "", "hm"),)
+
+
+def test_right_words() -> None:
+    assert right_words(align_words("the cat sat down", "the bat sat")) == [True, False, True]
+    assert sum(right_words(align_words("go", "oh go go"))) == 1
+    assert right_words(align_words("", "hm")) == [False]
+    assert right_words(align_words("hm", "")) == []
 
 
 def test_confidences_go_with_the_words_heard() -> None:
