@@ -59,7 +59,7 @@ class GateMuon(torch.optim.AdamW):
         muon = {"params": list(gates), "weight_decay": weight_decay, "momentum": momentum}
         super().__init__([*others, muon], lr=lr, betas=(0.9, 0.98))
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of both; returns what `closure`, which makes the gradients, returns."""
         loss = None
         if closure is not None:
@@ -92,8 +92,7 @@ class GateMuon(torch.optim.AdamW):
             hidden = parameters[0].shape[1]
             moves = orthogonalize(torch.cat([x.view(-1, hidden, hidden) for x in ahead]))
             size = group["lr"] * ADAM_RMS * math.sqrt(hidden)
-            for p, move in zip(
-                parameters, moves.split([len(x) // hidden for x in ahead]), strict=True
-            ):
+            sizes = [len(x) // hidden for x in ahead]
+            for p, move in zip(parameters, torch.split(moves, sizes), strict=True):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(move.reshape(p.shape), alpha=-size)

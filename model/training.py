@@ -166,7 +166,8 @@ class SpeechModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Muon and AdamW; linear warm-up, a plateau, then a linear fall."""
         o = self.config.optim
-        gates = [p for layer in self.network.layers for p in layer.lstm.parameters() if p.ndim > 1]
+        lstms = [layer.get_submodule("lstm") for layer in self.network.layers]
+        gates = [p for lstm in lstms for p in lstm.parameters() if p.ndim > 1]
         taken = set(map(id, gates))
         rest = [p for p in self.parameters() if id(p) not in taken]
         others = [
