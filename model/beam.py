@@ -6,8 +6,13 @@ vocabulary continuous speech recognition using bi-directional recurrent DNNs"). 
 count as one, and those before the first letter as none, so a hypothesis is a text and not a way of
 writing it. The score of words and phrases is added once to each text.
 
+Part of that score may be promised only: what a text gets for the beginning of a phrase, and loses
+unless the phrase is completed. Where phrases are expected, hypotheses are kept by two rankings,
+with and without what is promised, so that texts in the middle of a phrase neither crowd out all
+others nor are lost before the phrase is complete.
+
 All hypotheses are extended by all likely tokens at once, as arrays: with a language model a frame
-costs one core 0.14 ms for 32 hypotheses, and 0.10 ms for 8.
+costs one core 0.14 ms for 32 hypotheses, and 0.10 ms for 8; with a hundred phrases about 0.2 ms.
 """
 
 from __future__ import annotations
@@ -38,7 +43,7 @@ class BeamConfig:
     """How much is searched.
 
     Attributes:
-        width: hypotheses kept from frame to frame.
+        width: hypotheses kept from frame to frame; so many of each ranking where there are phrases.
         margin: natural-log units below the best within which a hypothesis is kept.
         least_probable: log-probability below which a token extends nothing.
         certain_blank: log-probability above which the blank is the only token that is looked at.
@@ -81,7 +86,7 @@ class BeamSearch:
         # One hypothesis, the empty text. It counts as ending in a space: spaces add nothing to it.
         self._scores = np.array([[0.0], [-np.inf], [0.0], [0.0]])
         self._names = np.array([[space], [1], [0], [_NO_ENTRY]], dtype=np.int64)
-        self._rows = np.arange(config.width)
+        self._rows = np.arange(2 * config.width)
         self._texts = scorer.start()
         self._link()
 
@@ -149,6 +154,37 @@ class BeamSearch:
 
     def _step(self, frame: NDArray[np.float64], likely: NDArray[np.bool_], number: int) -> None:
         """Take a frame, number `number`, in which only `likely` tokens, (V,), are new."""
+        longer, stays = self._paths(frame, likely, number)
+        last, language = self._names[_LAST], self._scores[_LANGUAGE]
+        scores = stays[_TOTAL] + language
+        guess = longer + language[:, None]
+        texts, tokens = self._hopeful(guess, scores).nonzero()
+        gains, states = self._scorer.extend(self._texts, texts, tokens)
+        chosen = self._choose(np.concatenate([scores, guess[texts, tokens] + gains]), states)
+        old = chosen[: chosen.searchsorted(len(last))]
+        new = chosen[len(old) :] - len(last)
+        if len(new) or len(old) < len(last):
+            texts, tokens = texts[new], tokens[new]
+            self._texts = np.concatenate([self._texts[:, old], states[:, new]], axis=1)
+            self._scores = np.empty((_SCORES, len(chosen)))
+            self._scores[:, : len(old)] = stays[:, old]
+            extended = self._scores[:, len(old) :]
+            extended[_BLANK_ENDED] = -np.inf
+            extended[_TOKEN_ENDED] = extended[_TOTAL] = longer[texts, tokens]
+            extended[_LANGUAGE] = language[texts] + gains[new]
+            self._rename(old, texts, tokens, number)
+        else:
+            self._scores = stays
+
+    def _paths(
+        self, frame: NDArray[np.float64], likely: NDArray[np.bool_], number: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The paths through one more frame.
+
+        Returns:
+            Log-probabilities (K, V) of paths to texts with one token more, -inf for texts that are
+            in the beam already; and the numbers (4, K) of the texts that stay as they are.
+        """
         last = self._names[_LAST]
         blank_ended, _, total, language = self._scores
         # Paths that lead to the text with one token more: all, or, if that equals the last, only
@@ -176,38 +212,39 @@ class BeamSearch:
             held[children] = np.logaddexp(held[children], reached)
         stays[_TOKEN_ENDED] = held
         np.logaddexp(stays[_BLANK_ENDED], held, out=stays[_TOTAL])
+        return longer, stays
 
-        scores = stays[_TOTAL] + language
-        guess = longer + language[:, None]
-        texts, tokens = (
-            guess > scores.max() - self._config.margin - self._scorer.largest_gain
-        ).nonzero()
-        gains, states = self._scorer.extend(self._texts, texts, tokens)
-        scores = np.concatenate([scores, guess[texts, tokens] + gains])
-        chosen = self._choose(scores)
-        old = chosen[: chosen.searchsorted(len(last))]
-        new = chosen[len(old) :] - len(last)
-        if len(new) or len(old) < len(last):
-            texts, tokens = texts[new], tokens[new]
-            self._texts = np.concatenate([self._texts[:, old], states[:, new]], axis=1)
-            self._scores = np.empty((_SCORES, len(chosen)))
-            self._scores[:, : len(old)] = stays[:, old]
-            extended = self._scores[:, len(old) :]
-            extended[_BLANK_ENDED] = -np.inf
-            extended[_TOKEN_ENDED] = extended[_TOTAL] = longer[texts, tokens]
-            extended[_LANGUAGE] = language[texts] + gains[new]
-            self._rename(old, texts, tokens, number)
-        else:
-            self._scores = stays
+    def _hopeful(
+        self, guess: NDArray[np.float64], scores: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Which longer texts, (K, V), may be good enough, before the new token's score is known.
 
-    def _choose(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The places, in order, of the scores that are good enough to go on with."""
-        chosen: NDArray[np.int64] = np.flatnonzero(scores > scores.max() - self._config.margin)
-        width = self._config.width
-        if len(chosen) > width:
-            best = scores[chosen].argpartition(len(chosen) - width)[-width:]
-            chosen = np.sort(chosen[best])
+        Args:
+            guess: (K, V), their scores without it.
+            scores: (K,) of the texts that stay.
+        """
+        margin, scorer = self._config.margin, self._scorer
+        hopeful: NDArray[np.bool_] = guess > scores.max() - margin - scorer.largest_gain
+        if scorer.promises:
+            promised = scorer.promised(self._texts)
+            hopeful |= guess - promised[:, None] > (scores - promised).max() - margin
+        return hopeful
+
+    def _choose(self, scores: NDArray[np.float64], states: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The places, in order, of the texts to go on with: the beam's, then those in `states`."""
+        chosen = self._best(scores)
+        if self._scorer.promises:
+            promised = [self._scorer.promised(texts) for texts in (self._texts, states)]
+            chosen = np.union1d(chosen, self._best(scores - np.concatenate(promised)))
         return chosen
+
+    def _best(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The places, in order, of the highest scores within the margin."""
+        best: NDArray[np.int64] = np.flatnonzero(scores > scores.max() - self._config.margin)
+        width = self._config.width
+        if len(best) > width:
+            best = np.sort(best[scores[best].argpartition(len(best) - width)[-width:]])
+        return best
 
     def _rename(
         self,

@@ -132,6 +132,17 @@ class TextScorer:
         """More than this no single token adds because of phrases."""
         return self._phrases.largest_gain if self._phrases else 0.0
 
+    @property
+    def promises(self) -> bool:
+        """Whether any text may have something that is `promised`."""
+        return self._phrases is not None
+
+    def promised(self, state: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What of the scores of K texts is lost unless they complete a phrase, (K,)."""
+        if not self._phrases:
+            return np.zeros(state.shape[1])
+        return self._phrases.promised(state[_MATCH])
+
     def start(self) -> NDArray[np.int64]:
         """The state of one empty text, (rows, 1)."""
         state = np.zeros((_ROWS, 1), dtype=np.int64)

@@ -6,12 +6,13 @@ with each character that matches, loses all of it when it turns elsewhere, and k
 phrase is complete, with whole words at both ends ("contextual biasing", Zhao et al. 2019).
 
 The scale. A boost of 1 is worth `NATS` nats for each character of the phrase, counting the end of
-each word as one; a boost of 20 is worth 20 times that, 4 nats. The bonus is for each character, so
+each word as one; a boost of 20 is worth 20 times that, 2 nats. The bonus is for each character, so
 a long phrase must fit as well as a short one, character by character: it is heard instead of
 something else if it fits sound and language worse by less than boost times `NATS` a character. With
-20 it is heard even if each letter has one in 50 of the probability of what is heard otherwise; many
-phrases of common words are then heard too often. Words that the language model does not know are
-not charged for that inside a phrase.
+20 it is heard even if each letter has one in 7 of the probability of what is heard otherwise. More
+than that finds no more: where a hundred phrases compete, those that nobody said then take the place
+of those that somebody did. Words that the language model does not know are not charged for that
+inside a phrase.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.text import normalize
 
-NATS = 0.2
+NATS = 0.1
 """What a boost of 1 is worth for each character, in natural-log units."""
 
 LARGEST_BOOST = 20.0
@@ -158,6 +159,11 @@ class PhraseMatcher:
         """Add tokens (N,) to texts in states (N,): what is gained, and the new states."""
         new = self._moves[states, tokens]
         return self._values[new] + self._kept[new] - self._values[states], new.astype(np.int64)
+
+    def promised(self, states: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What texts in states (N,) were given for a phrase that they have only begun."""
+        given: NDArray[np.float64] = self._values[states]
+        return given
 
     def finish(self, states: NDArray[np.int64]) -> NDArray[np.float64]:
         """What is gained when texts in states (N,) end there."""

@@ -12,7 +12,7 @@ from enum import Enum
 from .formats import Alternative, Segment, Word
 
 HIGHEST_BOOST = 20.0
-DEFAULT_BOOST = 5.0
+DEFAULT_BOOST = 10.0
 """What the contract takes an unset boost for."""
 
 

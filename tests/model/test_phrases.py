@@ -50,6 +50,15 @@ def test_the_bonus_comes_with_each_character_and_goes_when_the_text_turns_elsewh
     assert gained == pytest.approx([1] * 9 + [0] * 5)
 
 
+def test_what_is_given_for_a_beginning_is_promised_until_the_phrase_is_complete() -> None:
+    phrases = matcher(("new york", 2.0))
+    state, promised = np.array([phrases.start]), []
+    for token in TOKENIZER.encode("new york new"):
+        _, state = phrases.step(state, np.array([token]))
+        promised.append(float(phrases.promised(state)[0]) / NATS)
+    assert promised == pytest.approx([2, 4, 6, 8, 10, 12, 14, 16, 0, 2, 4, 6])
+
+
 @pytest.mark.parametrize("text", ["", "new", "a new yorker", "anew york", "newyork", "york new"])
 def test_only_the_whole_phrase_as_whole_words_is_worth_anything(text: str) -> None:
     assert total(matcher(("new york", 5.0)), text) == pytest.approx(0)
