@@ -327,8 +327,10 @@ def test_loss_falls_on_half_an_hour_of_speech(tmp_path: Path) -> None:
         validation=(_part(manifest, tmp_path, 400),),
         cache=tmp_path / "cache",
     )
+    optim = replace(config.optim, steps=120)
     train(
-        replace(config, data=data, optim=replace(config.optim, steps=120), precision="32-true"),
+        # Without a check for leaks: the few recordings to validate on are trained on, too.
+        replace(config, data=data, optim=optim, precision="32-true", leaks=None),
         tmp_path / "run",
         accelerator="cpu",
         quiet=True,
