@@ -7,6 +7,7 @@ decoder of its own from it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache, partial
@@ -41,7 +42,8 @@ class DecodingConfig:
     Attributes:
         search: None is the model's default: beam where it has a language model or where there
             are phrases, else greedy.
-        beam_width: hypotheses kept from frame to frame; 0 is the model's default.
+        beam_width: hypotheses kept from frame to frame, at most twice as many where there are
+            phrases; 0 is the model's default.
         phrases: to listen for.
     """
 
@@ -80,6 +82,10 @@ class DecodingSettings:
             number = values[key]
             if not isinstance(number, (int, float)) or isinstance(number, bool):
                 raise ValueError(f'"{key}" is {number!r}, not a number')
+            if not math.isfinite(number):  # JSON has none of these, but Python's reader takes them
+                raise ValueError(f'"{key}" is {number!r}; give a finite number')
+        if values.get("beam_margin", 1.0) <= 0:
+            raise ValueError(f'"beam_margin" is {values["beam_margin"]}; give more than 0')
         for key in ("beam_width", "rescoring_texts"):
             count = values.get(key, 1)
             if not (isinstance(count, int) and 1 <= count <= WIDEST_BEAM):

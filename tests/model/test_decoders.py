@@ -106,6 +106,8 @@ def test_a_folder_has_what_its_files_say(folder: Path) -> None:
         ("{", "decoding.json cannot be used"),
         ("[]", "holds no JSON object"),
         ('{"lm_weight": "much"}', "\"lm_weight\" is 'much', not a number"),
+        ('{"word_score": NaN}', '"word_score" is nan; give a finite number'),
+        ('{"beam_margin": 0}', '"beam_margin" is 0; give more than 0'),
         ('{"beam_width": 0}', '"beam_width" is 0; give 1 to 256'),
         ('{"rescoring_texts": 1.5}', '"rescoring_texts" is 1.5'),
         ('{"times": {"start": 3}}', '"times"'),
