@@ -45,6 +45,11 @@ class TrainSet:
     repeat: float = 1.0
     sources: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, value in (("hours", self.hours), ("repeat", self.repeat), *self.sources.items()):
+            if not value >= 0:
+                raise ValueError(f"{name} of {self.manifest} is {value}: give 0 or more")
+
 
 @dataclass(frozen=True)
 class DataConfig:

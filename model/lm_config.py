@@ -46,6 +46,11 @@ class TextSet:
     repeat: float = 1.0
     sources: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, value in (("repeat", self.repeat), *self.sources.items()):
+            if not value >= 0:
+                raise ValueError(f"{name} of {self.path} is {value}: give 0 or more")
+
 
 @dataclass(frozen=True)
 class TextConfig:

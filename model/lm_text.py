@@ -72,7 +72,7 @@ class Text:
         for text_set in texts:
             for sentence, source in read_sentences(text_set.path):
                 weight = text_set.repeat * text_set.sources.get(source, 1.0)
-                if weight <= 0:
+                if weight == 0:
                     continue
                 if held_out.shares(sentence):
                     excluded += 1

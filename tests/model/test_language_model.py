@@ -239,6 +239,7 @@ class TestTraining:
             ({"kind": "poem"}, "kind is 'poem'"),
             ({"precision": "16-mixed"}, "use bf16-mixed or 32-true"),
             ({"speed": 3}, "speed"),
+            ({"data": {"train": [{"path": "a", "repeat": -1}]}}, "repeat of a is -1"),
         ],
     )
     def test_bad_configurations_name_the_key(

@@ -300,6 +300,10 @@ def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message:
         ("optim: {steps: 5}", "data"),
         ("data: {train: []}\noptim: {steps: 5, speed: 3}", "speed"),
         ("data: {train: []}\noptim: {steps: many}", "steps"),
+        (
+            "data: {train: [{manifest: a.jsonl, sources: {b: -1}}]}\noptim: {steps: 5}",
+            "b of a.jsonl is -1.0: give 0 or more",
+        ),
         ("data: {train: []}\noptim: {steps: 5}\nprecision: 16-mixed", "use bf16-mixed or 32-true"),
         ("data: {train: []}\noptim: {steps: -1}", "steps is -1"),
         ("just words", "no keys"),
