@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ossicle.model.decoding import GreedyDecoder
 from ossicle.model.network import Network
 from ossicle.model.runtime import AcousticModel
 from ossicle.service.endpoint import EndpointConfig
@@ -30,7 +31,8 @@ class Recorder:
     def __init__(self, model: AcousticModel, block_frames: int) -> None:
         self._model = model
         self._block = block_frames
-        self._session = Session(model.info, SessionConfig(endpointing=NEVER))
+        decoder = GreedyDecoder(model.info.tokens, model.info.frame_seconds)
+        self._session = Session(model.info, SessionConfig(endpointing=NEVER), decoder)
         self._state = model.initial_state(1)
         self._outputs: list[np.ndarray] = []
 
