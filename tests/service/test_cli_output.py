@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import io
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 from ossicle.service.cli_output import LiveText, errors_in_one_line
-from ossicle.service.cli_stream import from_linear16, in_real_time, to_linear16
+from ossicle.service.cli_stream import from_linear16, spoken_now, to_linear16
 
 
 class Terminal(io.StringIO):
@@ -90,8 +92,11 @@ def test_samples_survive_16_bits_within_half_a_step_and_are_clipped(samples: np.
     assert np.abs(back - clipped).max() <= 0.5 / 32768 + 1e-7
 
 
-def test_blocks_come_when_a_microphone_would_have_recorded_them() -> None:
+def test_blocks_come_when_a_microphone_would_have_recorded_them(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(6400, np.float32), 16_000)
     began = time.monotonic()
-    times = [time.monotonic() - began for _ in in_real_time([np.zeros(1600, np.float32)] * 4)]
+    with spoken_now(tmp_path / "a.wav") as chunks:
+        times = [time.monotonic() - began for _ in chunks]
+    assert len(times) == 4
     assert all(at >= 0.1 * (i + 1) - 0.005 for i, at in enumerate(times))
     assert times[-1] < 1.5
