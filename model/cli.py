@@ -52,6 +52,7 @@ def train_command(
     import torch
     from ossicle.data.cache import CacheError
     from ossicle.data.manifest import ManifestError
+    from ossicle.model.allocator import keep_freed_memory
     from ossicle.model.lm_config import LanguageTrainingConfig, is_language_model
     from ossicle.model.lm_train import train_language_model
     from ossicle.model.train import RunExistsError, train
@@ -66,6 +67,8 @@ def train_command(
         raise fail("--accelerator gpu, but torch sees no GPU: use cpu or auto", code=2)
     if threads:
         torch.set_num_threads(threads)
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        keep_freed_memory()
     folder = run or Path("runs") / config.stem
     try:
         if is_language:
