@@ -20,6 +20,7 @@ from ossicle.service.client import (
     SpeechEvent,
     SpeechEventKind,
 )
+from ossicle.service.client_types import DEFAULT_BOOST
 from ossicle.service.formats import Word
 from ossicle.speech.v1 import speech_pb2
 from scripted import Request, Response, Scripted, answers, seconds
@@ -60,7 +61,7 @@ def test_the_options_arrive_as_the_contract_has_them(scripted: tuple[Scripted, s
             enable_word_confidence=True,
             speech_contexts=[
                 speech_pb2.SpeechContext(phrases=["Palestrina", "a b"], boost=2.5),
-                speech_pb2.SpeechContext(phrases=["c"], boost=5),
+                speech_pb2.SpeechContext(phrases=["c"], boost=DEFAULT_BOOST),
             ],
             decoder=speech_pb2.DecoderConfig(type=speech_pb2.DECODER_TYPE_BEAM, beam_width=12),
         ),
