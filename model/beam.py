@@ -109,21 +109,27 @@ class BeamSearch:
         tokens, frames = self._prefixes.tokens(int(self._names[_ENTRY, hypothesis]))
         return Candidate(tuple(tokens), tuple(frames), float(scores[hypothesis]))
 
-    def finished(self) -> list[Candidate]:
-        """All texts of the beam, distinct, as the whole of what was said; best first."""
+    def finished(self, most: int | None = None) -> list[Candidate]:
+        """The beam's texts, distinct, as the whole of what was said; best first.
+
+        Args:
+            most: how many, None for all.
+        """
         scores = self._scores[_TOTAL] + self._scores[_LANGUAGE] + self._scorer.finish(self._texts)
-        found: dict[tuple[int, ...], Candidate] = {}
-        for hypothesis in scores.argsort()[::-1].tolist():
-            tokens, frames = self._prefixes.tokens(int(self._names[_ENTRY, hypothesis]))
+        # The same text with and without a space behind it is one.
+        after_space = self._names[_LAST] == self._space
+        hashes = np.where(after_space, self._names[_PARENT_HASH], self._names[_HASH])
+        _, first, text_of = np.unique(hashes, return_index=True, return_inverse=True)
+        merged = np.full(len(first), -np.inf)
+        np.logaddexp.at(merged, text_of, scores)
+        found = []
+        for text in merged.argsort()[::-1][:most].tolist():
+            entry = int(self._names[_ENTRY, first[text]])
+            tokens, frames = self._prefixes.tokens(entry)
             if tokens and tokens[-1] == self._space:
                 del tokens[-1], frames[-1]
-            candidate = Candidate(tuple(tokens), tuple(frames), float(scores[hypothesis]))
-            other = found.get(candidate.tokens)
-            if other:  # the same text with and without a space behind it
-                both = float(np.logaddexp(candidate.score, other.score))
-                candidate = Candidate(other.tokens, other.frames, both)
-            found[candidate.tokens] = candidate
-        return sorted(found.values(), key=lambda candidate: -candidate.score)
+            found.append(Candidate(tuple(tokens), tuple(frames), float(merged[text])))
+        return found
 
     def empty_lead(self) -> float:
         """By how much the empty text leads, in natural-log units; negative if it does not."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ossicle.model.annotation import Annotator
     from ossicle.model.reranking import Reranker
 
+LISTED = 32
+"""The longest N-best list. Texts further down have next to no share of the probability, and each
+costs time at every final."""
+
 _SILENCE_LEAD = 3.0  # natural-log units by which no words must lead all words
 
 
@@ -104,8 +108,8 @@ class BeamDecoder:
         return spell_hypothesis(shown, self._frame_seconds, self._annotator)
 
     def finish(self, alternatives: int = 1) -> list[Hypothesis]:
-        """The hypotheses of the whole utterance, best first, with distinct texts."""
-        candidates = self._search.finished()
+        """The whole utterance's hypotheses, best first, distinct texts, `LISTED` at most."""
+        candidates = self._search.finished(LISTED)
         texts = ["".join(self._tokens[token] for token in c.tokens) for c in candidates]
         scores = [candidate.score for candidate in candidates]
         if self._reranker:

@@ -14,6 +14,7 @@ from ossicle.data.audio import read_recording
 from ossicle.data.manifest import Utterance
 from ossicle.data.text import normalize
 from ossicle.model.annotation import Annotator
+from ossicle.model.beam_decoder import LISTED
 from ossicle.model.confidence import EVIDENCE, Calibration, fit
 from ossicle.model.decoders import SETTINGS, Decoding, DecodingConfig, Search
 from ossicle.model.decoding import Hypothesis
@@ -27,7 +28,6 @@ FOLDS = 5
 """Groups of speakers, each held out once."""
 BATCH = 8
 """Recordings that are heard together."""
-_ALL = 1000  # more alternatives than any beam holds
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Calibrator:
         for search, judged in self.judged.items():
             decoder = self._decoding.decoder(DecodingConfig(search=search))
             decoder.advance(log_probs)
-            hypotheses = decoder.finish(_ALL)
+            hypotheses = decoder.finish(LISTED)
             best = hypotheses[0]
             right = right_words(align_words(reference, best.text))
             judged.right.append(np.array(right, dtype=bool))
