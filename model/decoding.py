@@ -47,7 +47,8 @@ class Word:
     Attributes:
         text: the word.
         start, end: seconds from the start of the utterance.
-        confidence: geometric mean of its tokens' confidences, 0 to 1.
+        confidence: in finals of a calibrated model the probability that it was said; else, and in
+            partials, the geometric mean of its tokens' confidences; 0 to 1.
     """
 
     text: str
@@ -62,7 +63,8 @@ class Hypothesis:
 
     Attributes:
         text: the words, separated by single spaces.
-        confidence: geometric mean over all tokens, 0 to 1; 0 if there are none.
+        confidence: mean of its words' in finals, the share of them to expect right; geometric mean
+            over all tokens in partials; 0 if there are none.
         score: natural logarithm of its weight among the alternatives of one final.
     """
 
