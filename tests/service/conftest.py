@@ -105,7 +105,7 @@ def decoding(model: AcousticModel) -> Decoding:
 @pytest.fixture(scope="session")
 def speech() -> bytes:
     """The bundled recording as LINEAR16 at 16 kHz."""
-    return (read_audio(sample_path()) * 32767).astype("<i2").tobytes()
+    return np.rint(read_audio(sample_path()) * 32768).astype("<i2").tobytes()  # 16 bits, exactly
 
 
 class ServerThread:
