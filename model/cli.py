@@ -55,7 +55,8 @@ def train_command(
     from ossicle.model.allocator import keep_freed_memory
     from ossicle.model.lm_config import LanguageTrainingConfig, is_language_model
     from ossicle.model.lm_train import train_language_model
-    from ossicle.model.train import RunExistsError, train
+    from ossicle.model.run import RunExistsError
+    from ossicle.model.train import train
     from ossicle.model.training_config import TrainingConfig
 
     is_language = is_language_model(config)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
-from ossicle.model.training_config import OptimConfig, plain, read_yaml
+from ossicle.model.training_config import OptimConfig, RunConfig
 
 KIND = "language-model"
 
@@ -70,7 +69,7 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
-class LanguageTrainingConfig:
+class LanguageTrainingConfig(RunConfig):
     """A whole run.
 
     Attributes:
@@ -91,22 +90,7 @@ class LanguageTrainingConfig:
     def __post_init__(self) -> None:
         if self.kind != KIND:
             raise ValueError(f"kind is {self.kind!r}: the one there is is {KIND}")
-        if self.precision not in ("bf16-mixed", "32-true"):
-            raise ValueError(f"precision is {self.precision!r}: use bf16-mixed or 32-true")
-
-    @classmethod
-    def load(cls, path: Path) -> LanguageTrainingConfig:
-        """Read a YAML file; relative paths in it are relative to the working directory.
-
-        Raises:
-            ValueError: naming the file and the unknown, missing or mistyped key.
-        """
-        return read_yaml(cls, path)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML or JSON."""
-        result: dict[str, Any] = plain(asdict(self))
-        return result
+        self.check_precision()
 
 
 def is_language_model(path: Path) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ossicle.model.lm_config import LanguageTrainingConfig
 from ossicle.model.lm_network import LanguageNetwork
 from ossicle.model.lm_text import Text, read_sentences
-from ossicle.model.optimizer import GateMuon
+from ossicle.model.optimizer import muon_and_adamw
 from ossicle.model.units import Units, learn_units
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -225,17 +225,5 @@ class LanguageModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """As for the acoustic model: Muon for the recurrent weights, AdamW for the rest."""
-        o = self.config.optim
         gates = [layer.get_parameter("weight_hh_l0") for layer in self.network.layers]
-        taken = set(map(id, gates))
-        rest = [p for p in self.parameters() if id(p) not in taken]
-        others = [
-            {"params": [p for p in rest if p.ndim > 1], "weight_decay": o.weight_decay},
-            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = GateMuon(gates, others, lr=o.learning_rate, weight_decay=o.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, o.learning_rate_factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return muon_and_adamw(self, gates, self.config.optim)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from ossicle.model.training_config import OptimConfig
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -96,3 +98,24 @@ class GateMuon(torch.optim.AdamW):
             for p, move in zip(parameters, torch.split(moves, sizes), strict=True):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(move.reshape(p.shape), alpha=-size)
+
+
+def muon_and_adamw(
+    module: nn.Module, gates: Sequence[nn.Parameter], config: OptimConfig
+) -> OptimizerLRSchedulerConfig:
+    """What Lightning's `configure_optimizers` returns: `gates` by Muon, the rest by AdamW.
+
+    The learning rate follows `config.learning_rate_factor`; vectors have no weight decay.
+    """
+    taken = set(map(id, gates))
+    rest = [p for p in module.parameters() if id(p) not in taken]
+    others = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = GateMuon(gates, others, lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, config.learning_rate_factor)
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+    }

@@ -12,45 +12,27 @@ A run is a folder:
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
-import time
-import warnings
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import yaml
 from ossicle.data.datamodule import DataConfig, SpeechDataModule
 from ossicle.data.leaks import LeakError, LeakKind, LeakRules, find_leaks
 from ossicle.data.manifest import manifest_digest
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import HOP
-from ossicle.model.curves import next_part
 from ossicle.model.export import WEIGHTS, load_checkpoint, load_weights
 from ossicle.model.features import OVERLAP, LogMel
 from ossicle.model.network import Network
+from ossicle.model.run import RESUME, check_run, fit, record
 from ossicle.model.training import SpeechModule
 from ossicle.model.training_config import TrainingConfig
-from pytorch_lightning.callbacks import (
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    TQDMProgressBar,
-)
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 STATISTICS_RECORDINGS = 1000
 PLATEAU = "plateau.ckpt"
-
-
-class RunExistsError(RuntimeError):
-    """The run's folder already holds a run."""
 
 
 class KeepPlateau(pl.Callback):
@@ -69,34 +51,6 @@ class KeepPlateau(pl.Callback):
         """Write it when its time has come."""
         if trainer.global_step == self._step:
             trainer.save_checkpoint(self._path)
-
-
-class Stretches(pl.Callback):
-    """Wall time and code of a run over all its stretches, kept in its checkpoints.
-
-    Attributes:
-        commits: the commit that each stretch ran, oldest first, without repetitions.
-    """
-
-    def __init__(self) -> None:
-        self._seconds_before = 0.0
-        self._start = time.monotonic()
-        # Asked now: the working tree may move on while a run lasts.
-        self.commits = [git_commit()]
-
-    @property
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return self._seconds_before + time.monotonic() - self._start
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the checkpoint keeps."""
-        return {"seconds": self.seconds, "commits": self.commits}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self._seconds_before = state_dict["seconds"]
-        self.commits = list(dict.fromkeys([*state_dict["commits"], *self.commits]))
 
 
 def train(
@@ -123,20 +77,13 @@ def train(
         ValueError: the checkpoint to resume from is damaged or of another model than `config`'s.
         KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
     """
-    checkpoint = run / "resume.ckpt"
-    if resume and not checkpoint.exists():
-        raise RunExistsError(f"nothing to resume: {checkpoint} is not there; leave --resume out")
-    if not resume and checkpoint.exists():
-        raise RunExistsError(
-            f"{run} holds a run: add --resume to go on with it, or choose another --run folder"
-        )
-    if resume:
-        checkpoint = resume_point(run, config)
+    check_run(run, resume)
+    checkpoint = resume_point(run, config) if resume else None
+    if checkpoint:
         # Read once more than needed, but refused before anything of the run is overwritten.
         load_checkpoint(checkpoint, config.model)
     if config.leaks is not None:
         _print(quiet, check_leaks(config.data, config.leaks))
-    run.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, workers=True)
     progress = None if quiet else _print_decoding
     data = SpeechDataModule(
@@ -157,49 +104,23 @@ def train(
             set_statistics(module.network.features, data)
         _print(quiet, f"{data.train_hours:.2f} h of speech an epoch; {data.census}")
         _print(quiet, f"{module.network.parameter_count() / 1e6:.2f} M parameters")
-    (run / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
-    stretches = Stretches()
-    log_every = min(20, max(config.optim.steps // 10, 1))
-    trainer = pl.Trainer(
+    stretches = fit(
+        module,
+        data,
+        config,
+        run,
+        monitor="cer",
+        checkpoint=checkpoint,
+        quiet=quiet,
+        callbacks=[KeepPlateau(run / PLATEAU, config.optim.decay_start)],
         accelerator=accelerator,
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
-        precision=config.precision,  # type: ignore[arg-type]
-        max_steps=config.optim.steps,
-        max_epochs=-1,
         check_val_every_n_epoch=config.validate_every,
-        limit_val_batches=1.0 if config.data.validation else 0,
-        num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        # Epochs differ in their number of batches, and Lightning validates by that number.
-        reload_dataloaders_every_n_epochs=1,
-        log_every_n_steps=log_every,
-        logger=[
-            CSVLogger(run, name="", version=next_part(run)),
-            TensorBoardLogger(run, name="", version="tensorboard"),
-        ],
-        callbacks=[stretches, *_callbacks(config, run, quiet)],
-        enable_progress_bar=not quiet,
-        enable_model_summary=False,
     )
-    # The sampler does go on inside an epoch (see SpeechDataModule); the folder is the run's own.
-    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    try:
-        trainer.fit(
-            module,
-            datamodule=data,
-            ckpt_path=str(checkpoint) if resume else None,
-            weights_only=False,
-        )
-    except SystemExit as stop:
-        # Lightning's answer to Ctrl-C; callers expect Python's.
-        if isinstance(stop.__context__, KeyboardInterrupt):
-            raise stop.__context__ from None
-        raise
-    trainer.save_checkpoint(run / "resume.ckpt")
-    if trainer.is_global_zero:
-        _record(run, config, data, module, stretches)
+    if module.trainer.is_global_zero:
+        record(run, config, module, stretches, _facts(config, data, module))
     return module
 
 
@@ -240,34 +161,7 @@ def resume_point(run: Path, config: TrainingConfig) -> Path:
         step = torch.load(plateau, map_location="cpu", weights_only=False, mmap=True)["global_step"]
         if step < config.optim.decay_start:
             return plateau
-    return run / "resume.ckpt"
-
-
-def _callbacks(config: TrainingConfig, run: Path, quiet: bool) -> list[pl.Callback]:
-    callbacks: list[pl.Callback] = [
-        # Averaging starts after the warm-up: earlier weights are noise.
-        EMAWeightAveraging(
-            decay=config.optim.ema_decay,
-            update_starting_at_step=min(config.optim.warmup_steps, config.optim.steps // 2),
-        ),
-        ModelCheckpoint(
-            run,
-            filename="resume",
-            every_n_train_steps=config.checkpoint_every,
-            enable_version_counter=False,
-        ),
-        KeepPlateau(run / PLATEAU, config.optim.decay_start),
-        LearningRateMonitor("step"),
-    ]
-    if config.data.validation:
-        callbacks.append(
-            ModelCheckpoint(
-                run, filename="best", monitor="cer", mode="min", enable_version_counter=False
-            )
-        )
-    if not quiet:
-        callbacks.append(TQDMProgressBar(refresh_rate=20))
-    return callbacks
+    return run / RESUME
 
 
 def set_statistics(features: LogMel, data: SpeechDataModule) -> None:
@@ -317,56 +211,12 @@ def _print_decoding(done: int, total: int) -> None:
         print(f"decoding audio: {done} of {total}", flush=True)
 
 
-def _record(
-    run: Path,
-    config: TrainingConfig,
-    data: SpeechDataModule,
-    module: SpeechModule,
-    stretches: Stretches,
-) -> None:
+def _facts(config: TrainingConfig, data: SpeechDataModule, module: SpeechModule) -> dict[str, Any]:
     manifests = [s.manifest for s in config.data.train] + list(config.data.validation)
-    facts = {
-        "steps": module.global_step,
-        "epochs": module.current_epoch,
-        "seed": config.seed,
-        "wall_hours": round(stretches.seconds / 3600, 3),
+    return {
         "train_hours_per_epoch": round(data.train_hours, 2),
         "census": vars(data.census),
         "skipped_steps": module.skipped_steps,
         "parameters": module.network.parameter_count(),
         "manifests": {path.name: manifest_digest(path) for path in manifests},
-        "git_commits": stretches.commits,
-        "hardware": hardware(),
-        "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "numpy")},
-        "python": platform.python_version(),
     }
-    (run / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
-
-
-def git_commit() -> str:
-    """The commit of the code, with "+changes" if the working tree differs; "" outside git."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=False
-            )
-        except OSError:  # no git on this machine
-            return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    commit = git("rev-parse", "HEAD")
-    return commit + ("+changes" if commit and git("status", "--porcelain", "-uno") else "")
-
-
-def hardware() -> str:
-    """What the run ran on, in words."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
-        name = models[0].split(":", 1)[1].strip() if models else name
-    return f"{torch.get_num_threads()} threads of {name}"

@@ -15,7 +15,7 @@ from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from ossicle.model.decoding import GreedyDecoder
 from ossicle.model.features import mel_edges
 from ossicle.model.network import Network
-from ossicle.model.optimizer import GateMuon
+from ossicle.model.optimizer import muon_and_adamw
 from ossicle.model.training_config import TrainingConfig
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -165,18 +165,6 @@ class SpeechModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Muon and AdamW; linear warm-up, a plateau, then a linear fall."""
-        o = self.config.optim
         lstms = [layer.get_submodule("lstm") for layer in self.network.layers]
         gates = [p for lstm in lstms for p in lstm.parameters() if p.ndim > 1]
-        taken = set(map(id, gates))
-        rest = [p for p in self.parameters() if id(p) not in taken]
-        others = [
-            {"params": [p for p in rest if p.ndim > 1], "weight_decay": o.weight_decay},
-            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = GateMuon(gates, others, lr=o.learning_rate, weight_decay=o.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, o.learning_rate_factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return muon_and_adamw(self, gates, self.config.optim)

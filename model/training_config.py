@@ -63,8 +63,43 @@ class OptimConfig:
         return rise * (1 - (1 - self.final_fraction) * fallen)
 
 
+class RunConfig:
+    """What the configurations of all kinds of runs have in common; each is a dataclass."""
+
+    data: Any
+    optim: OptimConfig
+    seed: int
+    precision: str
+    checkpoint_every: int
+
+    def check_precision(self) -> None:
+        """Refuse a precision that training cannot use.
+
+        Raises:
+            ValueError: naming it and those that will do.
+        """
+        if self.precision not in ("bf16-mixed", "32-true"):
+            raise ValueError(
+                f"precision is {self.precision!r}: use bf16-mixed or 32-true (float16 overflows)"
+            )
+
+    @classmethod
+    def load(cls: type[Config], path: Path) -> Config:
+        """Read a YAML file; relative paths in it are relative to the working directory.
+
+        Raises:
+            ValueError: naming the file and the unknown, missing or mistyped key.
+        """
+        return read_yaml(cls, path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for YAML or JSON."""
+        result: dict[str, Any] = plain(asdict(self))  # type: ignore[call-overload]
+        return result
+
+
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(RunConfig):
     """A whole run.
 
     Attributes:
@@ -92,25 +127,7 @@ class TrainingConfig:
     init: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.precision not in ("bf16-mixed", "32-true"):
-            raise ValueError(
-                f"precision is {self.precision!r}: use bf16-mixed or 32-true "
-                "(float16 overflows in CTC)"
-            )
-
-    @classmethod
-    def load(cls, path: Path) -> TrainingConfig:
-        """Read a YAML file; relative paths in it are relative to the working directory.
-
-        Raises:
-            ValueError: naming the file and the unknown, missing or mistyped key.
-        """
-        return read_yaml(cls, path)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML or JSON."""
-        result: dict[str, Any] = plain(asdict(self))
-        return result
+        self.check_precision()
 
 
 def read_yaml(kind: type[Config], path: Path) -> Config:

@@ -33,8 +33,8 @@ from ossicle.model.lm_text import Text
 from ossicle.model.lm_train import train_language_model
 from ossicle.model.lm_training import LanguageModule, WindowSampler, validation_batches
 from ossicle.model.rescoring import CONTEXT_UNITS, FILE, Rescorer
+from ossicle.model.run import RunExistsError
 from ossicle.model.runtime import ModelError
-from ossicle.model.train import RunExistsError
 from ossicle.model.training_config import OptimConfig
 from ossicle.model.units import Units, learn_units
 from ossicle.service.cli import app

@@ -24,8 +24,9 @@ from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
 from ossicle.model.curves import read_curves
 from ossicle.model.decoding import GreedyDecoder
 from ossicle.model.export import export, load_checkpoint
+from ossicle.model.run import RunExistsError
 from ossicle.model.runtime import find_model
-from ossicle.model.train import RunExistsError, check_leaks, train
+from ossicle.model.train import check_leaks, train
 from ossicle.model.training import SpeechModule, ctc_loss
 from ossicle.model.training_config import OptimConfig, TrainingConfig
 
