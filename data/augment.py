@@ -3,7 +3,7 @@
 Each augmentation takes float32 samples (N,) at 16 kHz and a random generator and returns float32
 samples; `Augmenter` applies them with their probabilities in the order sound meets them: speaker
 (speed), room (reverberation), other sounds (noise), microphone (gain), line (codec).
-The last two classes, `VocalTractWarp` and `SpecAugment`, work on the log-mel frames of a batch.
+What is cheaper on the log-mel frames of a whole batch is in `ossicle.data.spectral`.
 """
 
 from __future__ import annotations
@@ -210,73 +210,3 @@ class Augmenter:
         if rng.random() < c.codec_probability:
             samples = pass_codec(samples, str(rng.choice(c.codecs)))
         return samples
-
-
-@dataclass(frozen=True)
-class VocalTractWarp:
-    """Moves the formants as a longer or shorter vocal tract would, by a warp of the frequency axis.
-
-    After Jaitly and Hinton 2013, "Vocal tract length perturbation (VTLP) improves speech
-    recognition", with the piecewise linear warp of Lee and Rose 1998. Speed moves formants too,
-    yet pitch and tempo with them.
-
-    Attributes:
-        probability: of warping an utterance.
-        factors: range of the warp; above 1 the formants rise.
-    """
-
-    probability: float = 0.5
-    factors: tuple[float, float] = (0.88, 1.12)
-
-    KNEE = 4800.0  # hertz, above which the warp bends back to meet the top of the axis
-
-    def matrices(self, centres: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float32]:
-        """Matrices (B, F, F) to multiply frames (B, T, F) by, from the mel bins' centres in hertz.
-
-        Each column holds the weights of linear interpolation between two bins.
-        """
-        rng = np.random.default_rng((seed, 1))
-        bins = np.arange(len(centres))
-        result = np.empty((count, len(bins), len(bins)), dtype=np.float32)
-        for matrix in result:
-            factor = rng.uniform(*self.factors) if rng.random() < self.probability else 1.0
-            knee, top = min(self.KNEE, self.KNEE / factor), centres[-1]
-            warped = np.interp(centres, [0.0, factor * knee, top], [0.0, knee, top])
-            place = np.interp(warped, centres, bins)
-            matrix[:] = np.maximum(0.0, 1.0 - np.abs(place[None, :] - bins[:, None]))
-        return result
-
-
-@dataclass(frozen=True)
-class SpecAugment:
-    """Masks of time and frequency on log-mel frames (Park et al. 2019), without time warping.
-
-    Masked values become 0, the mean of normalised features.
-
-    Attributes:
-        time_masks: masks per ten seconds of speech; their number grows with the utterance.
-        time_width: widest time mask in frames of 10 ms.
-        frequency_masks: masks per utterance.
-        frequency_width: widest mask in mel bins.
-    """
-
-    time_masks: float = 4.0
-    time_width: int = 30
-    frequency_masks: int = 2
-    frequency_width: int = 16
-
-    def mask(self, frames: NDArray[np.int64], bins: int, seed: int) -> NDArray[np.float32]:
-        """Factors 0 or 1 for a batch: `frames` (B,) valid log-mel frames -> (B, T, F)."""
-        rng = np.random.default_rng(seed)
-        keep = np.ones((len(frames), int(frames.max()), bins), dtype=np.float32)
-        for row, length in zip(keep, frames.tolist(), strict=True):
-            for _ in range(round(self.time_masks * length / 1000 + rng.uniform(-0.5, 0.5))):
-                # No mask hides more than a fifth: a single word must stay a word.
-                width = int(rng.integers(min(self.time_width, length // 5) + 1))
-                start = int(rng.integers(max(length - width, 0) + 1))
-                row[start : start + width] = 0
-            for _ in range(self.frequency_masks):
-                width = int(rng.integers(min(self.frequency_width, bins) + 1))
-                start = int(rng.integers(bins - width + 1))
-                row[:length, start : start + width] = 0
-        return keep

@@ -72,6 +72,10 @@ class SpeechModule(pl.LightningModule):
                 mel_edges(self.config.model.features)[1:-1], len(log_mel), batch.seed
             )
             log_mel = log_mel @ torch.from_numpy(warp).to(log_mel.device)
+        if augmented and self.config.equalizer is not None:
+            curves = self.config.equalizer.curves(log_mel.shape[2], len(log_mel), batch.seed)
+            colour = torch.from_numpy(curves).to(log_mel.device) / self.network.features.deviation
+            log_mel = log_mel + colour[:, None]
         if augmented and self.config.spec_augment is not None:
             keep = self.config.spec_augment.mask(
                 frames.cpu().numpy() * 4, log_mel.shape[2], batch.seed

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import dacite
 import yaml
-from ossicle.data.augment import AugmentConfig, SpecAugment, VocalTractWarp
+from ossicle.data.augment import AugmentConfig
 from ossicle.data.datamodule import DataConfig
 from ossicle.data.leaks import LeakRules
+from ossicle.data.spectral import Equalizer, SpecAugment, VocalTractWarp
 from ossicle.model.config import ModelConfig
 
 Config = TypeVar("Config")
@@ -109,8 +110,8 @@ class TrainingConfig(RunConfig):
         leaks: what of the validation data must not be in the training data; null asks for no
             check, as where a run validates on what it trains on.
         init: checkpoint or model folder whose weights to start from, if not from scratch.
-        augment, vocal_tract, spec_augment: of samples, of frequencies and of log-mel frames;
-            absent switches them off.
+        augment: of samples; absent switches it off, as with the following.
+        vocal_tract, equalizer, spec_augment: of log-mel frames.
     """
 
     data: DataConfig
@@ -118,6 +119,7 @@ class TrainingConfig(RunConfig):
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig | None = None
     vocal_tract: VocalTractWarp | None = None
+    equalizer: Equalizer | None = None
     spec_augment: SpecAugment | None = None
     seed: int = 1
     precision: str = "bf16-mixed"

@@ -15,10 +15,11 @@ import pytest
 import soundfile
 import torch
 import yaml
-from ossicle.data.augment import AugmentConfig, SpecAugment, VocalTractWarp
+from ossicle.data.augment import AugmentConfig
 from ossicle.data.datamodule import Batch, DataConfig, SpeechDataModule, TrainSet, collate
 from ossicle.data.leaks import LeakError, LeakRules
 from ossicle.data.manifest import Utterance, read_manifest, write_manifest
+from ossicle.data.spectral import Equalizer, SpecAugment, VocalTractWarp
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
 from ossicle.model.curves import read_curves
@@ -59,6 +60,7 @@ def configuration(manifest: Path, **changes) -> TrainingConfig:
         model=TINY,
         augment=AugmentConfig(noise_probability=0),
         vocal_tract=VocalTractWarp(),
+        equalizer=Equalizer(),
         spec_augment=SpecAugment(),
         precision="32-true",
         checkpoint_every=3,
