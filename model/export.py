@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ossicle.model.config import FRAME_SAMPLES, ModelConfig
-from ossicle.model.curves import plot_curves, read_curves, write_curves
 from ossicle.model.network import Network
 from ossicle.model.quantization import fold_norms, quantize_lstms
 from ossicle.model.runtime import AcousticModel, Precision, transcribe_whole
+from ossicle.model.training.curves import plot_curves, read_curves, write_curves
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ def load_checkpoint(checkpoint: Path, config: ModelConfig | None = None) -> Netw
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{checkpoint} is no checkpoint of `ossicle train`: {error}") from error
     if config is None:
-        from ossicle.model.training_config import TrainingConfig
+        from ossicle.model.training.config import TrainingConfig
 
         config = TrainingConfig.load(checkpoint.parent / "config.yaml").model
     network = Network(config)

@@ -11,18 +11,18 @@ from typing import Annotated
 
 import typer
 from ossicle.data.cli import data_app
-from ossicle.model.cli import export_command, train_command
-from ossicle.model.cli_calibrate import calibrate_command
-from ossicle.model.cli_evaluate import evaluate_command
-from ossicle.model.cli_lm import lm_app
-from ossicle.model.cli_tune import tune_command
+from ossicle.model.commands.calibrate import calibrate_command
+from ossicle.model.commands.evaluate import evaluate_command
+from ossicle.model.commands.lm import lm_app
+from ossicle.model.commands.train import export_command, train_command
+from ossicle.model.commands.tune import tune_command
 
-from .cli_mic import mic_command
-from .cli_serve import serve_command
-from .cli_server import health_command, models_command
-from .cli_stream import stream_command
-from .cli_transcribe import transcribe_command
-from .demo import demo_command
+from .commands.demo import demo_command
+from .commands.mic import mic_command
+from .commands.serve import serve_command
+from .commands.server import health_command, models_command
+from .commands.stream import stream_command
+from .commands.transcribe import transcribe_command
 
 app = typer.Typer(
     name="ossicle",

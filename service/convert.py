@@ -12,9 +12,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from ossicle.data.audio import Encoding
-from ossicle.model.decoders import Decoding, DecodingConfig, Phrase, Search
-from ossicle.model.decoding import Word
-from ossicle.model.phrases import check_phrases
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase, Search
+from ossicle.model.decoding.hypothesis import Word
+from ossicle.model.decoding.phrases import check_phrases
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .client_types import DEFAULT_BOOST

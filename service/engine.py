@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.model.decoders import Decoding
+from ossicle.model.decoding.decoders import Decoding
 
 from .session import Session, SessionConfig
 from .stream import EndCallback, EventsCallback, Request, Stream

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ossicle.model.decoders import DecodingConfig
+from ossicle.model.decoding.decoders import DecodingConfig
 
 from .client_types import Result
 from .engine import Engine
@@ -16,7 +16,7 @@ from .transcribe import written_alternatives, written_words
 
 if TYPE_CHECKING:
     from ossicle.data.audio import Samples
-    from ossicle.model.decoders import Decoding
+    from ossicle.model.decoding.decoders import Decoding
     from ossicle.model.runtime import AcousticModel
 
 # The consumer looks up this often, so that Ctrl-C is noticed on every system.

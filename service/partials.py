@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ossicle.model.decoding import Hypothesis, Word
+    from ossicle.model.decoding.hypothesis import Hypothesis, Word
 
 # The last word is over when a separator follows it, or no further letter for so long (0.48 s): the
 # letters of a word may be a third of a second apart.

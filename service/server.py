@@ -10,7 +10,7 @@ from collections.abc import Callable
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from ossicle.model.decoders import Decoding, DecodingConfig
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.runtime import AcousticModel
 from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from ossicle.model.decoders import DecodingConfig
+from ossicle.model.decoding.decoders import DecodingConfig
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.model.decoders import DecodingConfig
-from ossicle.model.decoding import BLANK, Decoder, Hypothesis, Word
+from ossicle.model.decoding.decoders import DecodingConfig
+from ossicle.model.decoding.hypothesis import BLANK, Decoder, Hypothesis, Word
 
 from .endpoint import EndpointConfig, EndpointDetector, Signal
 from .partials import PartialText

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import grpc
-from ossicle.model.decoders import DecodingConfig
+from ossicle.model.decoding.decoders import DecodingConfig
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from . import convert

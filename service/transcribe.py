@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from ossicle.data.audio import SAMPLE_RATE, stream_audio
-from ossicle.model.decoders import DecodingConfig
+from ossicle.model.decoding.decoders import DecodingConfig
 
 from .engine import Engine, EngineStopped
 from .formats import Alternative, Segment, Transcript, Word
 from .session import Event, Final, SessionConfig
 
 if TYPE_CHECKING:
-    from ossicle.model.decoders import Decoding
-    from ossicle.model.decoding import Word as DecodedWord
+    from ossicle.model.decoding.decoders import Decoding
+    from ossicle.model.decoding.hypothesis import Word as DecodedWord
     from ossicle.model.runtime import AcousticModel
 
 T = TypeVar("T")

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from ossicle.data.audio import read_audio
 from ossicle.data.manifest import read_manifest
-from ossicle.model.decoders import Decoding, DecodingConfig
-from ossicle.model.decoding import Decoder
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig
+from ossicle.model.decoding.hypothesis import Decoder
 from ossicle.model.runtime import AcousticModel, find_model
 from ossicle.service.partials import Flicker, PartialText, flicker
 

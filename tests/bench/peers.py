@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from ossicle.data.audio import SAMPLE_RATE, AudioError, read_audio
 from ossicle.data.manifest import ManifestError, Utterance, read_manifest
 from ossicle.data.text import normalize
-from ossicle.model.decoders import Decoding, DecodingConfig
-from ossicle.model.evaluation import Evaluation, Stopwatch
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig
+from ossicle.model.evaluation.evaluation import Evaluation, Stopwatch
+from ossicle.model.evaluation.scoring import Recognized, Score, score
 from ossicle.model.runtime import AcousticModel, ModelError, find_model
-from ossicle.model.scoring import Recognized, Score, score
 
 Samples = NDArray[np.float32]
 

@@ -23,12 +23,20 @@ import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.manifest import read_manifest
 from ossicle.data.text import normalize
-from ossicle.model.decoders import LANGUAGE_MODEL, Decoding
-from ossicle.model.ngram import NgramModel
-from ossicle.model.reranking import RescoringWeights
-from ossicle.model.rescoring import Rescorer
+from ossicle.model.decoding.decoders import LANGUAGE_MODEL, Decoding
+from ossicle.model.decoding.reranking import RescoringWeights
+from ossicle.model.decoding.rescoring import Rescorer
+from ossicle.model.decoding.tuning import (
+    HeardSet,
+    Tuner,
+    cache_file,
+    hear,
+    load,
+    save,
+    word_error_rate,
+)
+from ossicle.model.ngram.model import NgramModel
 from ossicle.model.runtime import AcousticModel
-from ossicle.model.tuning import HeardSet, Tuner, cache_file, hear, load, save, word_error_rate
 
 WEIGHTS = tuple(np.arange(0.0, 1.01, 0.1).round(2).tolist())
 WORD_SCORES = tuple(np.arange(0.0, 3.01, 0.5).round(2).tolist())

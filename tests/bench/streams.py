@@ -28,8 +28,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from ossicle.data.audio import SAMPLE_RATE, read_audio
 from ossicle.data.sample import sample_path
-from ossicle.service.cli_stream import to_linear16
 from ossicle.service.client import AsyncSpeechClient, OssicleError
+from ossicle.service.commands.stream import to_linear16
 
 CHUNK_SECONDS = 0.1
 CHUNK_BYTES = round(CHUNK_SECONDS * SAMPLE_RATE) * 2

@@ -21,10 +21,10 @@ import torch
 from ossicle.data.bucketing import BucketSampler
 from ossicle.data.datamodule import Batch, SpeechDataModule, collate
 from ossicle.data.text import Tokenizer
-from ossicle.model.allocator import keep_freed_memory
 from ossicle.model.config import SAMPLE_RATE
-from ossicle.model.training import SpeechModule, ctc_loss
-from ossicle.model.training_config import TrainingConfig
+from ossicle.model.training.allocator import keep_freed_memory
+from ossicle.model.training.config import TrainingConfig
+from ossicle.model.training.module import SpeechModule, ctc_loss
 from torch.utils.data import DataLoader
 
 PARTS = ("data", "forward", "loss", "backward", "optimiser")

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from ossicle.data.audio import read_audio
 from ossicle.data.manifest import read_manifest
 from ossicle.data.text import normalize
-from ossicle.model.annotation import Annotator
-from ossicle.model.decoders import SETTINGS
+from ossicle.model.decoding.annotation import Annotator
+from ossicle.model.decoding.decoders import SETTINGS
 from ossicle.model.runtime import AcousticModel, find_model, transcribe_whole
 from torchaudio.functional import forced_align
 

@@ -11,10 +11,10 @@ from ossicle.data.sample import sample_path
 from ossicle.model.config import ModelConfig, NetworkConfig
 from ossicle.model.export import load_weights, write_onnx
 from ossicle.model.network import Network
-from ossicle.model.ngram import NgramModel
-from ossicle.model.ngram_file import write_trie
-from ossicle.model.ngram_text import TextSource
-from ossicle.model.ngram_training import NgramTrainingConfig, train_ngrams
+from ossicle.model.ngram.file import write_trie
+from ossicle.model.ngram.model import NgramModel
+from ossicle.model.ngram.text import TextSource
+from ossicle.model.ngram.training import NgramTrainingConfig, train_ngrams
 from ossicle.model.runtime import PRETRAINED, AcousticModel, ModelInfo, find_model
 
 

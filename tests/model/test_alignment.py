@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ossicle.data.audio import read_audio
 from ossicle.data.manifest import read_manifest
 from ossicle.data.sample import sample_text
-from ossicle.model.alignment import TimeShift, align
-from ossicle.model.decoders import Decoding, DecodingConfig
-from ossicle.model.decoding import Word
+from ossicle.model.decoding.alignment import TimeShift, align
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig
+from ossicle.model.decoding.hypothesis import Word
 from ossicle.model.runtime import AcousticModel, find_model, transcribe_whole
 from torchaudio.functional import forced_align
 

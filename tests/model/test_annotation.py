@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from ossicle.data.text import Tokenizer
-from ossicle.model.alignment import TimeShift
-from ossicle.model.annotation import Annotator
-from ossicle.model.confidence import Calibration
-from ossicle.model.decoding import GreedyDecoder
+from ossicle.model.decoding.alignment import TimeShift
+from ossicle.model.decoding.annotation import Annotator
+from ossicle.model.decoding.confidence import Calibration
+from ossicle.model.decoding.hypothesis import GreedyDecoder
 
 from tests.model.test_decoding import FRAME, TOKENS, path
 

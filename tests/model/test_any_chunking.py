@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ossicle.model.decoding import GreedyDecoder
+from ossicle.model.decoding.hypothesis import GreedyDecoder
 from ossicle.model.network import Network
 from ossicle.model.runtime import AcousticModel
 from ossicle.service.endpoint import EndpointConfig

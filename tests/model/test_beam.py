@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ossicle.model.beam import BeamConfig, BeamSearch
-from ossicle.model.language import TextScorer
+from ossicle.model.decoding.beam import BeamConfig, BeamSearch
+from ossicle.model.decoding.language import TextScorer
 
 SPACE = 1
 VOCABULARY = 4  # blank, space, two letters

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
-from ossicle.model.beam_decoder import LISTED, BeamDecoder
-from ossicle.model.decoders import Decoding, DecodingConfig, Phrase
-from ossicle.model.ngram import NgramModel
+from ossicle.model.decoding.beam_decoder import LISTED, BeamDecoder
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase
+from ossicle.model.ngram.model import NgramModel
 from ossicle.model.runtime import AcousticModel, ModelInfo, transcribe_whole
 
 TOKENIZER = Tokenizer()

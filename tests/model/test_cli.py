@@ -12,7 +12,7 @@ import torch
 import yaml
 from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.model.config import ModelConfig
-from ossicle.model.training import SpeechModule
+from ossicle.model.training.module import SpeechModule
 from ossicle.service.cli import app
 from typer.testing import CliRunner
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ossicle.data.sample import sample_path
-from ossicle.model.decoders import Decoding, DecodingSettings
+from ossicle.model.decoding.decoders import Decoding, DecodingSettings
 from ossicle.model.runtime import ModelInfo, find_model
 from ossicle.service.cli import app
 from typer.testing import CliRunner

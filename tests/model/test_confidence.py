@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from ossicle.model.alignment import align
-from ossicle.model.confidence import EVIDENCE, Calibration, agreement, fit, word_evidence
-from ossicle.model.reliability import Bin, Curve, bins, measure, reliability_svg
+from ossicle.model.decoding.alignment import align
+from ossicle.model.decoding.confidence import EVIDENCE, Calibration, agreement, fit, word_evidence
+from ossicle.model.evaluation.reliability import Bin, Curve, bins, measure, reliability_svg
 
 
 class TestAgreement:

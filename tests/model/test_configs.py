@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from ossicle.data.corpora import CORPORA
-from ossicle.model.lm_config import LanguageTrainingConfig, is_language_model
-from ossicle.model.training_config import TrainingConfig
+from ossicle.model.lstm_lm.config import LanguageTrainingConfig, is_language_model
+from ossicle.model.training.config import TrainingConfig
 
 CONFIGS = sorted((Path(__file__).parents[2] / "model" / "configs").glob("*.yaml"))
 ACOUSTIC = [path for path in CONFIGS if not is_language_model(path)]

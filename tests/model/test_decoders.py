@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from ossicle.data.text import Tokenizer
-from ossicle.model.beam import BeamConfig
-from ossicle.model.beam_decoder import BeamDecoder
-from ossicle.model.decoders import Decoding, DecodingConfig, DecodingSettings, Phrase
-from ossicle.model.decoding import GreedyDecoder
-from ossicle.model.language import LanguageWeights
-from ossicle.model.ngram import NgramModel
-from ossicle.model.reranking import RescoringWeights
+from ossicle.model.decoding.beam import BeamConfig
+from ossicle.model.decoding.beam_decoder import BeamDecoder
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig, DecodingSettings, Phrase
+from ossicle.model.decoding.hypothesis import GreedyDecoder
+from ossicle.model.decoding.language import LanguageWeights
+from ossicle.model.decoding.reranking import RescoringWeights
+from ossicle.model.ngram.model import NgramModel
 from ossicle.model.runtime import ModelError, ModelInfo, find_model
 
 INFO = ModelInfo("test", "", "en-US", "", Tokenizer().tokens, 0)

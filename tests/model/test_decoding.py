@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
-from ossicle.model.decoding import GreedyDecoder
+from ossicle.model.decoding.hypothesis import GreedyDecoder
 
 TOKENS = Tokenizer().tokens
 FRAME = 0.04

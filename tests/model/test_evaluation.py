@@ -8,11 +8,11 @@ import pytest
 import soundfile
 from ossicle.data.digest import file_digest
 from ossicle.data.manifest import Utterance, read_manifest, write_manifest
-from ossicle.model.cli_evaluate import evaluate_command
-from ossicle.model.decoders import Decoding, DecodingConfig
-from ossicle.model.decoding import GreedyDecoder
-from ossicle.model.evaluation import Evaluation
-from ossicle.model.noise import Noises
+from ossicle.model.commands.evaluate import evaluate_command
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig
+from ossicle.model.decoding.hypothesis import GreedyDecoder
+from ossicle.model.evaluation.evaluation import Evaluation
+from ossicle.model.evaluation.noise import Noises
 from ossicle.model.runtime import AcousticModel, find_model
 from typer import Typer
 from typer.testing import CliRunner

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
-from ossicle.model.language import Language, LanguageWeights, TextScorer
-from ossicle.model.ngram import NgramModel
-from ossicle.model.phrases import NATS, Phrase, PhraseMatcher
+from ossicle.model.decoding.language import Language, LanguageWeights, TextScorer
+from ossicle.model.decoding.phrases import NATS, Phrase, PhraseMatcher
+from ossicle.model.ngram.model import NgramModel
 
 TOKENIZER = Tokenizer()
 SPACE = TOKENIZER.tokens.index(" ")

@@ -15,28 +15,28 @@ import pytest
 import torch
 import yaml
 from ossicle.data.manifest import Utterance, write_manifest
-from ossicle.model.curves import read_curves
-from ossicle.model.lm_config import (
+from ossicle.model.decoding.rescoring import CONTEXT_UNITS, FILE, Rescorer
+from ossicle.model.lstm_lm.config import (
     LanguageModelConfig,
     LanguageTrainingConfig,
     TextConfig,
     TextSet,
     is_language_model,
 )
-from ossicle.model.lm_export import (
+from ossicle.model.lstm_lm.export import (
     check_language_parity,
     export_language_model,
     load_language_checkpoint,
 )
-from ossicle.model.lm_network import LanguageNetwork
-from ossicle.model.lm_text import Text
-from ossicle.model.lm_train import train_language_model
-from ossicle.model.lm_training import LanguageModule, WindowSampler, validation_batches
-from ossicle.model.rescoring import CONTEXT_UNITS, FILE, Rescorer
-from ossicle.model.run import RunExistsError
+from ossicle.model.lstm_lm.module import LanguageModule, WindowSampler, validation_batches
+from ossicle.model.lstm_lm.network import LanguageNetwork
+from ossicle.model.lstm_lm.text import Text
+from ossicle.model.lstm_lm.train import train_language_model
+from ossicle.model.lstm_lm.units import Units, learn_units
 from ossicle.model.runtime import ModelError
-from ossicle.model.training_config import OptimConfig
-from ossicle.model.units import Units, learn_units
+from ossicle.model.training.config import OptimConfig
+from ossicle.model.training.curves import read_curves
+from ossicle.model.training.run import RunExistsError
 from ossicle.service.cli import app
 from typer.testing import CliRunner
 

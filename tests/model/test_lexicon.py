@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
-from ossicle.model.lexicon import ROOT, Lexicon
+from ossicle.model.decoding.lexicon import ROOT, Lexicon
 
 TOKENIZER = Tokenizer()
 

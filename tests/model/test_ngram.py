@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ossicle.model.ngram import NgramModel
-from ossicle.model.ngram_file import (
+from ossicle.model.ngram.file import (
     NgramError,
     NgramTrie,
     ProbabilityCode,
@@ -18,6 +17,7 @@ from ossicle.model.ngram_file import (
     read_trie,
     write_trie,
 )
+from ossicle.model.ngram.model import NgramModel
 
 A, B, C, UNK, BOS, EOS = range(6)
 

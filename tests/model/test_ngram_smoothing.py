@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ossicle.model.ngram import NgramModel
-from ossicle.model.ngram_counting import Corpus, NgramTable, count_ngrams, read_corpus
-from ossicle.model.ngram_file import NgramError
-from ossicle.model.ngram_pruning import build_trie, most_costly, pruning_costs
-from ossicle.model.ngram_smoothing import (
+from ossicle.model.ngram.counting import Corpus, NgramTable, count_ngrams, read_corpus
+from ossicle.model.ngram.file import NgramError
+from ossicle.model.ngram.model import NgramModel
+from ossicle.model.ngram.pruning import build_trie, most_costly, pruning_costs
+from ossicle.model.ngram.smoothing import (
     NgramWeights,
     discounts,
     kneser_ney,

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from ossicle.data.digest import file_digest
 from ossicle.data.manifest import Utterance, write_manifest
-from ossicle.model.cli_lm import lm_app
-from ossicle.model.ngram import NgramModel
-from ossicle.model.ngram_file import NgramError, encode_trie
-from ossicle.model.ngram_text import TextSource, at_most
-from ossicle.model.ngram_training import NgramTrainingConfig, estimate_weights, train_ngrams
-from ossicle.model.perplexity import perplexity
+from ossicle.model.commands.lm import lm_app
+from ossicle.model.ngram.file import NgramError, encode_trie
+from ossicle.model.ngram.model import NgramModel
+from ossicle.model.ngram.perplexity import perplexity
+from ossicle.model.ngram.text import TextSource, at_most
+from ossicle.model.ngram.training import NgramTrainingConfig, estimate_weights, train_ngrams
 from typer.testing import CliRunner
 
 PLACES = ("sea", "hill", "town", "road", "wood")

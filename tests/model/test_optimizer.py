@@ -6,8 +6,8 @@ import copy
 
 import pytest
 import torch
-from ossicle.model.optimizer import ADAM_RMS, GateMuon, orthogonalize
-from ossicle.model.training_config import OptimConfig
+from ossicle.model.training.config import OptimConfig
+from ossicle.model.training.optimizer import ADAM_RMS, GateMuon, orthogonalize
 from torch import nn
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
-from ossicle.model.phrases import (
+from ossicle.model.decoding.phrases import (
     MOST_CHARACTERS,
     MOST_PHRASES,
     NATS,

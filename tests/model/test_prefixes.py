@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ossicle.model.prefixes import PrefixTree
+from ossicle.model.decoding.prefixes import PrefixTree
 
 
 def test_a_path_gives_its_tokens_and_frames() -> None:

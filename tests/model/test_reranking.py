@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from ossicle.data.text import Tokenizer
-from ossicle.model.decoders import Decoding
-from ossicle.model.lm_config import LanguageModelConfig
-from ossicle.model.lm_export import export_language_model
-from ossicle.model.lm_network import LanguageNetwork
-from ossicle.model.ngram import NgramModel
-from ossicle.model.reranking import Reranker, RescoringWeights
-from ossicle.model.rescoring import Rescorer
+from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.decoding.reranking import Reranker, RescoringWeights
+from ossicle.model.decoding.rescoring import Rescorer
+from ossicle.model.lstm_lm.config import LanguageModelConfig
+from ossicle.model.lstm_lm.export import export_language_model
+from ossicle.model.lstm_lm.network import LanguageNetwork
+from ossicle.model.lstm_lm.units import BASE, Units
+from ossicle.model.ngram.model import NgramModel
 from ossicle.model.runtime import ModelInfo, find_model
-from ossicle.model.units import BASE, Units
 
 INFO = ModelInfo("test", "", "en-US", "", Tokenizer().tokens, 0)
 TEXTS = ["the cat sat", "the cat", "a cat sat on", "the mat", ""]

@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 from ossicle.data.manifest import Utterance
-from ossicle.model.breakdown import Breakdown, confusions, length_range
-from ossicle.model.decoding import Word
-from ossicle.model.scoring import Edit, Recognized, align_words, right_words, score, score_by
+from ossicle.model.decoding.hypothesis import Word
+from ossicle.model.evaluation.breakdown import Breakdown, confusions, length_range
+from ossicle.model.evaluation.scoring import (
+    Edit,
+    Recognized,
+    align_words,
+    right_words,
+    score,
+    score_by,
+)
 
 
 def recognized(*pairs: tuple[str, str], source: str = "", seconds: float = 1.0) -> list[Recognized]:

@@ -103,7 +103,7 @@ class TestShippedModel:
     def test_int8_hears_the_same_in_any_chunks(
         self, shipped_int8: AcousticModel, sample: np.ndarray
     ) -> None:
-        from ossicle.model.decoding import GreedyDecoder
+        from ossicle.model.decoding.hypothesis import GreedyDecoder
 
         texts = set()
         for frames in (1, 4, 7, 32, 200):

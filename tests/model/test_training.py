@@ -22,14 +22,14 @@ from ossicle.data.manifest import Utterance, read_manifest, write_manifest
 from ossicle.data.spectral import Equalizer, SpecAugment, VocalTractWarp
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
-from ossicle.model.curves import read_curves
-from ossicle.model.decoding import GreedyDecoder
+from ossicle.model.decoding.hypothesis import GreedyDecoder
 from ossicle.model.export import export, load_checkpoint
-from ossicle.model.run import RunExistsError
 from ossicle.model.runtime import find_model
-from ossicle.model.train import check_leaks, train
-from ossicle.model.training import SpeechModule, ctc_loss
-from ossicle.model.training_config import OptimConfig, TrainingConfig
+from ossicle.model.training.config import OptimConfig, TrainingConfig
+from ossicle.model.training.curves import read_curves
+from ossicle.model.training.module import SpeechModule, ctc_loss
+from ossicle.model.training.run import RunExistsError
+from ossicle.model.training.train import check_leaks, train
 
 TINY = ModelConfig(network=NetworkConfig(channels=4, hidden=32, layers=2, lookahead=2, dropout=0.1))
 
@@ -182,8 +182,9 @@ def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) ->
     path.write_text(yaml.safe_dump(config.to_dict()))
     script = (
         "import time; from pathlib import Path; import pytorch_lightning as pl, torch\n"
-        "from ossicle.model.train import train; from ossicle.model.training import SpeechModule\n"
-        "from ossicle.model.training_config import TrainingConfig\n"
+        "from ossicle.model.training.train import train\n"
+        "from ossicle.model.training.module import SpeechModule\n"
+        "from ossicle.model.training.config import TrainingConfig\n"
         "torch.set_num_threads(1); step = SpeechModule.training_step\n"
         "def slow(self, *a):\n"
         "    if self.global_step == 8: print('step 8', flush=True); time.sleep(60)\n"

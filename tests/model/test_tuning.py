@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ossicle.data.text import Tokenizer
-from ossicle.model.beam import BeamConfig
-from ossicle.model.language import Language, LanguageWeights
-from ossicle.model.ngram import NgramModel
-from ossicle.model.tuning import WIDTHS, HeardSet, Trial, Tuner, cache_file, load, save
+from ossicle.model.decoding.beam import BeamConfig
+from ossicle.model.decoding.language import Language, LanguageWeights
+from ossicle.model.decoding.tuning import WIDTHS, HeardSet, Trial, Tuner, cache_file, load, save
+from ossicle.model.ngram.model import NgramModel
 
 TOKENS = Tokenizer().tokens
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ossicle.model.units import BASE, Units, learn_units
+from ossicle.model.lstm_lm.units import BASE, Units, learn_units
 
 WORDS = {"lower": 5, "low": 7, "newer": 6, "wider": 3, "new": 2, "don't": 4, "x": 1}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ossicle.model.alignment import TimeShift
-from ossicle.model.word_times import FEWEST, Lateness, pauses
+from ossicle.model.decoding.alignment import TimeShift
+from ossicle.model.decoding.word_times import FEWEST, Lateness, pauses
 
 RATE = 16_000
 WORDS = [(0.5, 0.9), (1.0, 1.4), (2.0, 2.3)]  # the first two are too near for a pause

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
-from ossicle.model.decoders import Decoding
+from ossicle.model.decoding.decoders import Decoding
 from ossicle.model.runtime import AcousticModel, ModelInfo, State, find_model
 from ossicle.service.limits import Limits
 from ossicle.service.server import SpeechServer

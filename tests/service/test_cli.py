@@ -18,8 +18,8 @@ import pytest
 from ossicle.data.sample import sample_path
 from ossicle.model.runtime import list_models
 from ossicle.service.cli import app
-from ossicle.service.cli_options import SearchOptions, local_model
-from ossicle.service.cli_stream import spoken_now
+from ossicle.service.commands.options import SearchOptions, local_model
+from ossicle.service.commands.stream import spoken_now
 from ossicle.service.formats import Transcript, format_transcript
 from ossicle.service.transcribe import transcribe
 from typer.testing import CliRunner

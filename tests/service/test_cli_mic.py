@@ -13,7 +13,7 @@ import pytest
 from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
 from ossicle.service.cli import app
-from ossicle.service.cli_stream import to_linear16
+from ossicle.service.commands.stream import to_linear16
 from ossicle.service.server import SpeechServer
 from typer.testing import CliRunner
 

@@ -19,7 +19,6 @@ from ossicle.data.audio import read_audio, stream_audio
 from ossicle.data.sample import sample_path
 from ossicle.model.runtime import ModelInfo, find_model
 from ossicle.service.cli import app
-from ossicle.service.cli_stream import to_linear16
 from ossicle.service.client import (
     AsyncSpeechClient,
     BusyError,
@@ -31,6 +30,7 @@ from ossicle.service.client import (
     SpeechEventKind,
     UnknownModelError,
 )
+from ossicle.service.commands.stream import to_linear16
 from typer.testing import CliRunner
 
 SAMPLE = str(sample_path())

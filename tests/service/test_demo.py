@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from ossicle.data.sample import sample_text
-from ossicle.service import demo
 from ossicle.service.cli import app
+from ossicle.service.commands import demo
 from typer.testing import CliRunner
 
 runner = CliRunner()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ossicle.model.decoding import Hypothesis, TimedToken, spell_hypothesis
+from ossicle.model.decoding.hypothesis import Hypothesis, TimedToken, spell_hypothesis
 from ossicle.service.partials import Flicker, PartialText, flicker
 
 

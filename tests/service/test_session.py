@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ossicle.model.decoders import Decoding, DecodingConfig, Phrase
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase
 from ossicle.service.endpoint import EndpointConfig
 from ossicle.service.session import (
     EndOfUtterance,

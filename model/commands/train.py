@@ -1,0 +1,176 @@
+"""The commands `train` and `export`, mounted into `ossicle` by `service/cli.py`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from ossicle.model.commands.errors import fail
+from rich.console import Console
+
+_out = Console()
+
+
+def _need_training_packages() -> None:
+    missing = [name for name in ("torch", "pytorch_lightning", "onnx") if find_spec(name) is None]
+    if missing:
+        raise fail(f"this command needs {', '.join(missing)}: pip install 'ossicle[train]'", code=2)
+
+
+def train_command(
+    config: Annotated[Path, typer.Argument(help="YAML file; see model/configs/.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run. Default: runs/NAME of the config file."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in that folder.")
+    ] = False,
+    accelerator: Annotated[
+        str, typer.Option(help="auto, cpu or gpu: auto takes a GPU if there is one.")
+    ] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="How many GPUs (DDP when several).")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of the processor; 0: as many as cores.")
+    ] = 0,
+) -> None:
+    """Train an acoustic model, or a language model, from a configuration file.
+
+    Checkpoints, curves and the facts of the run are kept in its folder. Stop it with Ctrl-C and
+    go on later with --resume: the curve continues where the last checkpoint was.
+    """
+    _need_training_packages()
+    import torch
+    from ossicle.data.cache import CacheError
+    from ossicle.data.manifest import ManifestError
+    from ossicle.model.lstm_lm.config import LanguageTrainingConfig, is_language_model
+    from ossicle.model.lstm_lm.train import train_language_model
+    from ossicle.model.training.allocator import keep_freed_memory
+    from ossicle.model.training.config import TrainingConfig
+    from ossicle.model.training.run import RunExistsError
+    from ossicle.model.training.train import train
+
+    is_language = is_language_model(config)
+    if is_language and devices > 1:
+        raise fail(f"--devices {devices}: a language model trains on one", code=2)
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise fail(f"--accelerator is {accelerator!r}: use auto, cpu or gpu", code=2)
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise fail("--accelerator gpu, but torch sees no GPU: use cpu or auto", code=2)
+    if threads:
+        torch.set_num_threads(threads)
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        keep_freed_memory()
+    folder = run or Path("runs") / config.stem
+    try:
+        if is_language:
+            language_config = LanguageTrainingConfig.load(config)
+            train_language_model(language_config, folder, resume=resume, accelerator=accelerator)
+        else:
+            train(
+                TrainingConfig.load(config),
+                folder,
+                resume=resume,
+                accelerator=accelerator,
+                devices=devices,
+            )
+    except (RunExistsError, ManifestError, CacheError, ValueError, OSError) as error:
+        raise fail(str(error)) from error
+    except KeyboardInterrupt:
+        if (folder / "resume.ckpt").exists():
+            raise fail(f"stopped; go on with --resume --run {folder}", code=130) from None
+        raise fail("stopped before the first checkpoint", code=130) from None
+    _out.print(
+        f"done; next: ossicle export {folder / 'resume.ckpt'} FOLDER",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def export_command(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A run's checkpoint (.ckpt) or a model folder's weights.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="The model folder to write.")],
+    name: Annotated[
+        str | None,
+        typer.Option(help="The model's name; default: as configured."),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(help="Recording for the parity check; default: the bundled sample."),
+    ] = None,
+) -> None:
+    """Make a model folder for serving, and check that it computes what training computed.
+
+    Of a language model's checkpoint, lm.lstm.onnx is made in FOLDER, to rescore what the acoustic
+    model there has heard; NAME and AUDIO are an acoustic model's.
+    """
+    _need_training_packages()
+    from ossicle.data.audio import AudioError, read_audio
+    from ossicle.data.sample import sample_path
+    from ossicle.model.export import (
+        FLOAT_TOLERANCE,
+        WEIGHTS,
+        check_parity,
+        copy_record,
+        export,
+        load_checkpoint,
+        load_weights,
+    )
+    from ossicle.model.lstm_lm.export import is_language_checkpoint
+    from ossicle.model.runtime import ModelError
+
+    if is_language_checkpoint(checkpoint):
+        if name or audio:
+            raise fail(f"{checkpoint} is of a language model: leave --name and --audio out", code=2)
+        _export_language_model(checkpoint, folder)
+        return
+    try:
+        samples = read_audio(audio or sample_path())
+        if not checkpoint.is_file():
+            raise fail(f"there is no checkpoint {checkpoint}", code=2)
+        if checkpoint.suffix == ".safetensors":
+            if checkpoint.name != WEIGHTS:
+                raise fail(f"{checkpoint} is not a model folder's {WEIGHTS}", code=2)
+            network = load_weights(checkpoint.parent)
+        else:
+            network = load_checkpoint(checkpoint)
+        export(network, folder, name=name)
+        copy_record(checkpoint.parent, folder)
+        exact = check_parity(network, folder, "float", samples[None])
+        _out.print(str(exact), highlight=False)
+        _out.print(str(check_parity(network, folder, "int8", samples[None])), highlight=False)
+    except (AudioError, ModelError, ValueError, OSError) as error:
+        raise fail(str(error)) from error
+    if exact.log_probs > FLOAT_TOLERANCE:
+        raise fail(
+            f"the exported graph differs from the network by {exact.log_probs:.2e}, "
+            f"more than {FLOAT_TOLERANCE:.0e}: do not use {folder}"
+        )
+    for path in sorted(folder.iterdir()):
+        _out.print(f"  {path.stat().st_size / 1e6:7.2f} MB  {path.name}", highlight=False)
+
+
+def _export_language_model(checkpoint: Path, folder: Path) -> None:
+    from ossicle.model.lstm_lm.export import (
+        TOLERANCE,
+        check_language_parity,
+        export_language_model,
+        load_language_checkpoint,
+        training_record,
+    )
+    from ossicle.model.runtime import ModelError
+
+    try:
+        network, units = load_language_checkpoint(checkpoint)
+        path = export_language_model(network, units, folder, training_record(checkpoint.parent))
+        parity = check_language_parity(network, units, folder)
+    except (ModelError, ValueError, OSError) as error:
+        raise fail(str(error)) from error
+    _out.print(str(parity), highlight=False, soft_wrap=True)
+    if parity.difference > TOLERANCE:
+        raise fail(f"that is more than {TOLERANCE} nats a unit: do not use {path}")

@@ -1,0 +1,1 @@
+"""Decoding: from log-probabilities to texts, words, times and confidences."""

@@ -1,0 +1,150 @@
+"""When each token of a known text was said: CTC forced alignment.
+
+Of all CTC paths that spell a text, the most probable one (Viterbi 1967 on the states of Graves et
+al. 2006) tells the frames of each token. It is the path that `torchaudio.functional.forced_align`
+finds, without torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from ossicle.model.decoding.hypothesis import BLANK
+
+
+@dataclass(frozen=True)
+class Span:
+    """A token and the output frames that emit it.
+
+    Attributes:
+        token: its number.
+        frame: the first frame.
+        end_frame: one past the last.
+        mean_log_prob: natural log-probability of the token, mean over these frames.
+        max_log_prob: the highest of them.
+    """
+
+    token: int
+    frame: int
+    end_frame: int
+    mean_log_prob: float
+    max_log_prob: float
+
+
+@dataclass(frozen=True)
+class TimeShift:
+    """What makes the times of a network's words those of the sound.
+
+    A network that runs forward in time is sure of a letter only after it was heard, so that all its
+    spans lie late by about the same time. `ossicle calibrate` measures by how much and keeps it in
+    the model folder's `decoding.json`; see `model/decoding/word_times.py`.
+
+    Attributes:
+        start, end: seconds to add to where a word's spans start and end, at most `LIMIT` away
+            from 0: a word stays that near to its forced alignment.
+    """
+
+    LIMIT: ClassVar[float] = 0.08
+
+    start: float = 0.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("start", self.start), ("end", self.end)):
+            if not abs(value) <= self.LIMIT:
+                raise ValueError(
+                    f"a time shift's {name} is {value} s: at most {self.LIMIT} either way"
+                )
+
+    def __call__(self, times: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+        """Shift the start and end, in seconds, of words in order; none before 0, none overlap."""
+        starts = [max(start + self.start, 0.0) for start, _ in times]
+        latest = [*starts, math.inf][1:]  # also of no words
+        return [
+            (start, max(min(end + self.end, limit), start))
+            for start, limit, (_, end) in zip(starts, latest, times, strict=True)
+        ]
+
+
+def align(log_probs: NDArray[np.floating], tokens: Sequence[int]) -> list[Span]:
+    """The frames of each token on the most probable path that spells them.
+
+    Of equally probable paths, the one that moves on later is taken, as torchaudio does.
+
+    Args:
+        log_probs: (U, V), natural logarithms.
+        tokens: (S,) numbers of tokens, without blanks.
+
+    Returns:
+        S spans in order; they do not overlap, and frames between them are blank.
+
+    Raises:
+        ValueError: a token is not one of 1 to V - 1, or the tokens need more frames than U: one
+            each, and one more between two that are equal.
+    """
+    if not tokens:
+        return []
+    numbers = np.asarray(tokens, dtype=np.int64)
+    frames, vocabulary = log_probs.shape
+    if numbers.min() < 1 or numbers.max() >= vocabulary:
+        wrong = next(token for token in tokens if not 0 < token < vocabulary)
+        raise ValueError(f"token {wrong} is not one of 1 to {vocabulary - 1} (0 is the blank)")
+    repeats = numbers[1:] == numbers[:-1]
+    needed = len(numbers) + int(repeats.sum())
+    if needed > frames:
+        raise ValueError(
+            f"{len(numbers)} tokens need at least {needed} frames, there are {frames}: "
+            "align a shorter text, or the log-probabilities of all of it"
+        )
+    states = _best_path(np.asarray(log_probs, dtype=np.float64), numbers, repeats)
+    # Odd states are tokens, even ones the blanks around them; a path never leaves a token out.
+    first = np.searchsorted(states, np.arange(1, 2 * len(numbers), 2), side="left")
+    last = np.searchsorted(states, np.arange(1, 2 * len(numbers), 2), side="right")
+    spans = []
+    for token, begin, end in zip(numbers.tolist(), first.tolist(), last.tolist(), strict=True):
+        scores = log_probs[begin:end, token]
+        spans.append(Span(token, begin, end, float(scores.mean()), float(scores.max())))
+    return spans
+
+
+def _best_path(
+    log_probs: NDArray[np.float64], numbers: NDArray[np.int64], repeats: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The state of each frame, (U,): of 2 S + 1, blank, token, blank, token, ..., blank."""
+    frames = len(log_probs)
+    labels = np.full(2 * len(numbers) + 1, BLANK)
+    labels[1::2] = numbers
+    emissions = log_probs[:, labels]
+    # What a step from two states before costs: only a token may leave out the blank before it,
+    # and only if the token before that is another one.
+    skip = np.full(len(labels), -np.inf)
+    skip[3::2][~repeats] = 0.0
+    # Two columns of -inf stand for the states before the first.
+    scores = np.full((frames, len(labels) + 2), -np.inf)
+    scores[0, 2:4] = emissions[0, :2]
+    skipped = np.empty(len(labels))
+    for frame in range(1, frames):
+        before, now = scores[frame - 1], scores[frame, 2:]
+        np.maximum(before[2:], before[1:-1], out=now)
+        np.add(before[:-2], skip, out=skipped)
+        np.maximum(now, skipped, out=now)
+        np.add(now, emissions[frame], out=now)
+    states = np.empty(frames, dtype=np.int64)
+    state = len(labels) - 1
+    if scores[-1, state + 2] <= scores[-1, state + 1]:
+        state -= 1
+    states[-1] = state
+    for frame in range(frames - 2, -1, -1):
+        stay, step, jump = scores[frame, state + 2], scores[frame, state + 1], scores[frame, state]
+        jump += skip[state]
+        if jump > step and jump > stay:
+            state -= 2
+        elif step > stay:
+            state -= 1
+        states[frame] = state
+    return states

@@ -1,0 +1,119 @@
+"""Beam search as a decoder: partials while it runs, annotated alternatives at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from ossicle.model.decoding.beam import BeamSearch
+from ossicle.model.decoding.hypothesis import (
+    SILENCE_KEPT,
+    FrameMemory,
+    Hypothesis,
+    TimedToken,
+    spell_hypothesis,
+)
+
+if TYPE_CHECKING:
+    from ossicle.model.decoding.annotation import Annotator
+    from ossicle.model.decoding.reranking import Reranker
+
+LISTED = 32
+"""The longest N-best list. Texts further down have next to no share of the probability, and each
+costs time at every final."""
+
+_SILENCE_LEAD = 3.0  # natural-log units by which no words must lead all words
+
+
+class BeamDecoder:
+    """Prefix beam search of one utterance after the other.
+
+    Silence before the first word is forgotten: a stream in which nobody speaks does not grow.
+
+    Args:
+        tokens: all V tokens, the blank first.
+        frame_seconds: length of an output frame.
+        search: starts the search of an utterance.
+        annotator: gives finals their times and confidences.
+        reranker: sorts the texts at the end anew; None leaves them as they are.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        frame_seconds: float,
+        search: Callable[[], BeamSearch],
+        annotator: Annotator,
+        reranker: Reranker | None = None,
+    ) -> None:
+        self._tokens = tuple(tokens)
+        self._frame_seconds = frame_seconds
+        self._new_search = search
+        self._annotator = annotator
+        self._reranker = reranker
+        self._final = ""
+        self.reset()
+
+    def reset(self) -> None:
+        """Start the next utterance, of which the last final was the context."""
+        if self._reranker:
+            self._reranker.remember(self._final)
+        self._final = ""
+        self._search = self._new_search()
+        self._memory = FrameMemory()
+        self._silent = False
+        self._shown: list[TimedToken] = []
+
+    @property
+    def remembered_frames(self) -> int:
+        """How many frames of the utterance are kept for its end."""
+        return self._memory.end - self._memory.first
+
+    def advance(self, log_probs: NDArray[np.float32]) -> None:
+        """Take the next frames, (U, V)."""
+        # Silence is looked for at certain frames, whatever the pieces are.
+        while len(log_probs):
+            rest = SILENCE_KEPT - self._memory.end % SILENCE_KEPT
+            self._search.advance(log_probs[:rest], self._memory.end)
+            self._memory.add(log_probs[:rest])
+            log_probs = log_probs[rest:]
+            if self._memory.end % SILENCE_KEPT == 0:
+                self._forget_silence()
+
+    def _forget_silence(self) -> None:
+        silent = self._search.empty_lead() > _SILENCE_LEAD
+        if silent and self._silent:
+            self._search = self._new_search()
+            self._memory.forget(self._memory.end - SILENCE_KEPT)
+        self._silent = silent
+
+    def hypothesis(self) -> Hypothesis:
+        """The best text so far; each token at the frame that most likely emitted it first."""
+        best = self._search.best()
+        log_probs, first = self._memory.log_probs, self._memory.first
+        shown = self._shown
+        # Most of it is as it was when last asked.
+        same = 0
+        for old, token, frame in zip(shown, best.tokens, best.frames, strict=False):
+            if old.frame != frame or old.text != self._tokens[token]:
+                break
+            same += 1
+        del shown[same:]
+        for token, frame in zip(best.tokens[same:], best.frames[same:], strict=True):
+            confidence = math.exp(log_probs[frame - first, token])
+            shown.append(TimedToken(self._tokens[token], frame, frame + 1, confidence))
+        return spell_hypothesis(shown, self._frame_seconds, self._annotator)
+
+    def finish(self, alternatives: int = 1) -> list[Hypothesis]:
+        """The whole utterance's hypotheses, best first, distinct texts, `LISTED` at most."""
+        candidates = self._search.finished(LISTED)
+        texts = ["".join(self._tokens[token] for token in c.tokens) for c in candidates]
+        scores = [candidate.score for candidate in candidates]
+        if self._reranker:
+            texts, scores = self._reranker(texts, scores)
+            self._final = texts[0]
+        memory = self._memory
+        return self._annotator(memory.log_probs, texts, scores, alternatives, memory.first)

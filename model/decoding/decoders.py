@@ -1,0 +1,246 @@
+"""Which decoder a request gets: what it may ask for, and what its model can give.
+
+A :class:`Decoding` is loaded once for a model and shared by all streams; each stream gets a
+decoder of its own from it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from ossicle.model.decoding.annotation import Annotator
+from ossicle.model.decoding.beam import BeamConfig, BeamSearch
+from ossicle.model.decoding.beam_decoder import BeamDecoder
+from ossicle.model.decoding.hypothesis import Decoder, GreedyDecoder
+from ossicle.model.decoding.language import SPACE, Language, LanguageWeights, TextScorer
+from ossicle.model.decoding.phrases import Phrase, PhraseMatcher, check_phrases, spoken
+from ossicle.model.decoding.reranking import Reranker, RescoringWeights
+from ossicle.model.decoding.rescoring import Rescorer
+from ossicle.model.ngram.model import NgramError, NgramModel
+from ossicle.model.runtime import ModelError, ModelInfo
+
+__all__ = ["Decoding", "DecodingConfig", "DecodingSettings", "Phrase", "Search"]
+
+SETTINGS = "decoding.json"
+LANGUAGE_MODEL = "lm.ngram"
+WIDEST_BEAM = 256
+_MATCHERS = 16  # lists of phrases whose automata are kept: many streams use the same
+
+Search = Literal["beam", "greedy"]
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """How one stream is to be decoded.
+
+    Attributes:
+        search: None is the model's default: beam where it has a language model or where there
+            are phrases, else greedy.
+        beam_width: hypotheses kept from frame to frame, at most twice as many where there are
+            phrases; 0 is the model's default.
+        phrases: to listen for.
+    """
+
+    search: Search | None = None
+    beam_width: int = 0
+    phrases: tuple[Phrase, ...] = ()
+
+
+_SETTINGS_PARTS: tuple[tuple[str, Any, str], ...] = (
+    ("beam", BeamConfig, "beam_"),
+    ("language", LanguageWeights, ""),
+    ("rescoring", RescoringWeights, "rescoring_"),
+)
+
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """What `decoding.json` in a model folder sets; `ossicle tune` finds what is best.
+
+    The file's keys are the names of `LanguageWeights`, and those of `BeamConfig` and
+    `RescoringWeights` with `beam_` and `rescoring_` before them.
+    """
+
+    beam: BeamConfig = field(default_factory=BeamConfig)
+    language: LanguageWeights = field(default_factory=LanguageWeights)
+    rescoring: RescoringWeights = field(default_factory=RescoringWeights)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DecodingSettings:
+        """The settings among the values of a `decoding.json`; defaults for those that lack.
+
+        Raises:
+            ValueError: a value is not a number that will do, naming it.
+        """
+        for key in cls._names() & values.keys():
+            number = values[key]
+            if not isinstance(number, (int, float)) or isinstance(number, bool):
+                raise ValueError(f'"{key}" is {number!r}, not a number')
+            if not math.isfinite(number):  # JSON has none of these, but Python's reader takes them
+                raise ValueError(f'"{key}" is {number!r}; give a finite number')
+        if values.get("beam_margin", 1.0) <= 0:
+            raise ValueError(f'"beam_margin" is {values["beam_margin"]}; give more than 0')
+        for key in ("beam_width", "rescoring_texts"):
+            count = values.get(key, 1)
+            if not (isinstance(count, int) and 1 <= count <= WIDEST_BEAM):
+                raise ValueError(f'"{key}" is {count}; give 1 to {WIDEST_BEAM}')
+        return cls(
+            **{
+                name: part(
+                    **{
+                        item.name: values[prefix + item.name]
+                        for item in fields(part)
+                        if prefix + item.name in values
+                    }
+                )
+                for name, part, prefix in _SETTINGS_PARTS
+            }
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        """As it is kept in `decoding.json`."""
+        return {
+            prefix + item.name: getattr(getattr(self, name), item.name)
+            for name, part, prefix in _SETTINGS_PARTS
+            for item in fields(part)
+        }
+
+    @staticmethod
+    def _names() -> set[str]:
+        return {prefix + item.name for _, part, prefix in _SETTINGS_PARTS for item in fields(part)}
+
+
+class Decoding:
+    """All that decoding needs of one model; loaded once, shared by all streams, only read.
+
+    Args:
+        info: of the model.
+        ngram: its language model; None: words are not judged.
+        rescorer: its language model for whole sentences, or None.
+        values: what `decoding.json` holds.
+
+    Raises:
+        ValueError: a value cannot be used; names its key.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        ngram: NgramModel | None = None,
+        values: Mapping[str, Any] | None = None,
+        rescorer: Rescorer | None = None,
+    ) -> None:
+        self._info = info
+        values = values or {}
+        self.settings = DecodingSettings.from_dict(values)
+        self._language = Language(ngram, info.tokens, self.settings.language) if ngram else None
+        self._rescorer = rescorer
+        self._annotators = {
+            search: Annotator.configured(info.tokens, info.frame_seconds, values, search)
+            for search in ("greedy", "beam")
+        }
+        self._matcher = lru_cache(_MATCHERS)(self._build_matcher)
+
+    @classmethod
+    def load(cls, folder: Path, info: ModelInfo) -> Decoding:
+        """What a model folder has for decoding: weights, a language model, calibrations, or none.
+
+        Raises:
+            ModelError: a file that is there is damaged; names it.
+        """
+        path = folder / SETTINGS
+        model = folder / LANGUAGE_MODEL
+        try:
+            values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            if not isinstance(values, dict):
+                raise ValueError("it holds no JSON object")
+            ngram = NgramModel.load(model) if model.is_file() else None
+            return cls(info, ngram, values, Rescorer.load(folder))
+        except NgramError as error:
+            raise ModelError(str(error)) from error
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} cannot be used: {error}") from error
+
+    @property
+    def language(self) -> Language | None:
+        """What judges words, if anything does; then the default search is the beam."""
+        return self._language
+
+    @property
+    def rescorer(self) -> Rescorer | None:
+        """What judges whole sentences, if anything does."""
+        return self._rescorer
+
+    def check(self, config: DecodingConfig) -> None:
+        """Refuse what cannot be done.
+
+        Raises:
+            ValueError: naming the field, its value and the remedy.
+        """
+        if config.search not in (None, "beam", "greedy"):
+            raise ValueError(f"search is {config.search!r}; give beam or greedy")
+        if not 0 <= config.beam_width <= WIDEST_BEAM:
+            raise ValueError(
+                f"beam_width is {config.beam_width}; give 1 to {WIDEST_BEAM}, or 0 for the default"
+            )
+        if self._search(config) == "greedy":
+            if config.phrases:
+                raise ValueError("phrases need a beam search, and search is greedy; leave out one")
+            if config.beam_width:
+                raise ValueError(
+                    f"beam_width is {config.beam_width}, but the search is greedy; give 0, or "
+                    f"choose beam search"
+                )
+        elif SPACE not in self._info.tokens:
+            raise ValueError(
+                f"the model {self._info.name} has no token that separates words, which a beam "
+                f"search needs; use greedy search"
+            )
+        check_phrases(config.phrases)
+        for phrase in config.phrases:
+            strange = set(spoken(phrase.text)).difference(self._info.tokens)
+            if strange:
+                raise ValueError(
+                    f"the model {self._info.name} cannot spell the phrase {phrase.text[:40]!r}: "
+                    f"it has no token for {', '.join(sorted(strange))}"
+                )
+
+    def _search(self, config: DecodingConfig) -> Search:
+        if config.search:
+            return config.search
+        return "beam" if self._language or config.phrases else "greedy"
+
+    def decoder(self, config: DecodingConfig = DecodingConfig()) -> Decoder:
+        """A decoder for one stream; errors as `check`."""
+        self.check(config)
+        info = self._info
+        search = self._search(config)
+        annotator = self._annotators[search]
+        if search == "greedy":
+            return GreedyDecoder(info.tokens, info.frame_seconds, annotator)
+        phrases = tuple(phrase for phrase in config.phrases if phrase.boost)
+        space = info.tokens.index(SPACE)
+        scorer = TextScorer(space, self._language, self._matcher(phrases) if phrases else None)
+        beam = self.settings.beam
+        if config.beam_width:
+            beam = replace(beam, width=config.beam_width)
+        weights = self.settings.rescoring
+        return BeamDecoder(
+            info.tokens,
+            info.frame_seconds,
+            partial(BeamSearch, space, scorer, beam),
+            annotator,
+            Reranker(self._rescorer, weights) if self._rescorer and weights.weight else None,
+        )
+
+    def _build_matcher(self, phrases: tuple[Phrase, ...]) -> PhraseMatcher:
+        language = self._language
+        return PhraseMatcher(
+            phrases, self._info.tokens, language.unknown_prices if language else None
+        )

@@ -1,0 +1,250 @@
+"""Finding the weights of decoding: how much the language model counts, and how wide the beam is.
+
+The network hears the recordings once; the search is then repeated over its kept log-probabilities.
+The mean of the sets' word error rates is lowered one weight at a time, with steps that get smaller
+(coordinate search, Hooke and Jeeves 1961).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jiwer
+import numpy as np
+from numpy.typing import NDArray
+from ossicle.data.audio import AudioError, read_audio
+from ossicle.data.manifest import Utterance
+from ossicle.data.text import normalize
+from ossicle.model.decoding.beam import BeamConfig, BeamSearch, Candidate
+from ossicle.model.decoding.language import SPACE, Language, LanguageWeights, TextScorer
+from ossicle.model.decoding.reranking import RescoringWeights
+from ossicle.model.decoding.rescoring import Rescorer
+from ossicle.model.runtime import AcousticModel, transcribe_whole
+
+WIDTHS = (4, 8, 16, 32, 64, 128)
+WIDTH_TOLERANCE = 0.001
+"""A narrower beam is taken if the mean word error rate grows by no more than this, 0 to 1."""
+
+_STEPS = {"lm_weight": 0.1, "word_score": 0.4, "unknown_score": 2.0, "letter_score": 0.4}
+_HALVINGS = 2
+_RESCORING_WEIGHTS = np.arange(0.0, 1.01, 0.1)
+_RESCORING_WORD_SCORES = np.arange(0.0, 3.01, 0.5)
+
+
+@dataclass(frozen=True)
+class HeardSet:
+    """What the network made of a manifest.
+
+    Attributes:
+        name: of the set.
+        references: in normal form.
+        log_probs: of each utterance, (U, V).
+    """
+
+    name: str
+    references: tuple[str, ...]
+    log_probs: tuple[NDArray[np.float32], ...]
+
+    def part(self, frames: int) -> HeardSet:
+        """Every k-th utterance, so that there are about `frames` output frames at most."""
+        step = -(-sum(map(len, self.log_probs)) // frames)
+        return HeardSet(self.name, self.references[::step], self.log_probs[::step])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A try of settings.
+
+    Attributes:
+        beam, language: what was tried.
+        rates: word error rate of each set.
+        frame_ms: what an output frame cost, in milliseconds of one processor.
+    """
+
+    beam: BeamConfig
+    language: LanguageWeights
+    rates: tuple[float, ...]
+    frame_ms: float
+
+    @property
+    def mean(self) -> float:
+        """Of the sets' word error rates; each set counts the same."""
+        return sum(self.rates) / len(self.rates)
+
+
+def hear(model: AcousticModel, name: str, utterances: Iterable[Utterance]) -> HeardSet:
+    """What the network makes of a set.
+
+    Raises:
+        AudioError: a recording cannot be decoded; names it.
+        ValueError: nothing is said in the set.
+    """
+    log_probs, references = [], []
+    for utterance in utterances:
+        try:
+            samples = read_audio(utterance.audio_filepath)
+        except AudioError as error:
+            raise AudioError(f"{utterance.audio_filepath}: {error}") from error
+        state = model.initial_state(1)
+        heard = transcribe_whole(model.step, state, samples[None], model.info.lookahead_frames)
+        log_probs.append(heard[0])
+        references.append(normalize(utterance.text))
+    if not any(references):
+        raise ValueError(f"the set {name} has no text to tune with")
+    return HeardSet(name, tuple(references), tuple(log_probs))
+
+
+def cache_file(folder: Path, model: Path, manifest: Path) -> Path:
+    """Where a set's log-probabilities are kept: another model or manifest has another file."""
+    digest = hashlib.sha256(model.read_bytes() + manifest.read_bytes()).hexdigest()[:16]
+    return folder / f"{manifest.stem}-{digest}.npz"
+
+
+def save(heard: HeardSet, path: Path) -> None:
+    """Keep a set in a file, in half precision."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        references=np.array(heard.references),
+        frames=np.array([len(rows) for rows in heard.log_probs]),
+        log_probs=np.concatenate(heard.log_probs).astype(np.float16),
+    )
+
+
+def load(name: str, path: Path) -> HeardSet:
+    """What `save` kept."""
+    with np.load(path) as kept:
+        ends = np.cumsum(kept["frames"])[:-1]
+        log_probs = np.split(kept["log_probs"].astype(np.float32), ends)
+        return HeardSet(name, tuple(kept["references"].tolist()), tuple(log_probs))
+
+
+class Tuner:
+    """Tries settings on sets.
+
+    Args:
+        sets: to choose by.
+        tokens: all V tokens.
+        language: of the model.
+        report: is given each trial.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[HeardSet],
+        tokens: Sequence[str],
+        language: Language,
+        report: Callable[[Trial], None],
+    ) -> None:
+        self.sets = tuple(sets)
+        self._tokens = tuple(tokens)
+        self._language = language
+        self._report = report
+        self._tried: dict[tuple[BeamConfig, LanguageWeights], Trial] = {}
+
+    def search(
+        self, heard: HeardSet, beam: BeamConfig, weights: LanguageWeights
+    ) -> Iterator[list[Candidate]]:
+        """The N-best list of each utterance of a set."""
+        space = self._tokens.index(SPACE)
+        scorer = TextScorer(space, self._language.weighed(weights), None)
+        for log_probs in heard.log_probs:
+            search = BeamSearch(space, scorer, beam)
+            search.advance(log_probs, 0)
+            yield search.finished()
+
+    def text(self, candidate: Candidate) -> str:
+        """What a candidate says."""
+        return "".join(self._tokens[token] for token in candidate.tokens)
+
+    def try_out(self, beam: BeamConfig, weights: LanguageWeights) -> Trial:
+        """Measure settings, once."""
+        if (beam, weights) not in self._tried:
+            start = time.process_time()
+            rates = []
+            for heard in self.sets:
+                texts = [self.text(best) for best, *_ in self.search(heard, beam, weights)]
+                rates.append(word_error_rate(heard.references, texts))
+            spent = time.process_time() - start
+            frames = sum(len(rows) for heard in self.sets for rows in heard.log_probs)
+            trial = Trial(beam, weights, tuple(rates), 1000 * spent / frames)
+            self._tried[beam, weights] = trial
+            self._report(trial)
+        return self._tried[beam, weights]
+
+    def weights(self, beam: BeamConfig, start: LanguageWeights) -> Trial:
+        """The best weights that small steps from `start` lead to."""
+        best = self.try_out(beam, start)
+        scale = 1.0
+        for _ in range(_HALVINGS + 1):
+            before = None
+            while before is not best:
+                before = best
+                for name, step in _STEPS.items():
+                    best = self._descend(best, name, step * scale)
+            scale /= 2
+        return best
+
+    def _descend(self, best: Trial, name: str, step: float) -> Trial:
+        for signed in (step, -step):
+            moved = False
+            while True:
+                value = round(getattr(best.language, name) + signed, 4)
+                if name == "lm_weight" and value < 0:
+                    break
+                trial = self.try_out(best.beam, replace(best.language, **{name: value}))
+                if trial.mean >= best.mean:
+                    break
+                best, moved = trial, True
+            if moved:
+                break
+        return best
+
+    def width(self, best: Trial) -> Trial:
+        """The narrowest beam that understands about as much as the widest."""
+        trials = [self.try_out(replace(best.beam, width=width), best.language) for width in WIDTHS]
+        least = min(trial.mean for trial in trials)
+        return next(trial for trial in trials if trial.mean <= least + WIDTH_TOLERANCE)
+
+    def rescoring(self, best: Trial, rescorer: Rescorer) -> tuple[RescoringWeights, float]:
+        """The best weights of rescoring, and the mean word error rate with them."""
+        lists = []
+        for heard in self.sets:
+            for candidates in self.search(heard, best.beam, best.language):
+                candidates = candidates[: RescoringWeights.texts]
+                texts = [self.text(candidate) for candidate in candidates]
+                scores = np.array([candidate.score for candidate in candidates])
+                lists.append((texts, scores, rescorer.score(texts)))
+        found = RescoringWeights(0.0), best.mean
+        for weight in _RESCORING_WEIGHTS[1:].round(3).tolist():
+            for word_score in _RESCORING_WORD_SCORES.round(3).tolist():
+                weights = RescoringWeights(weight, word_score)
+                chosen = iter(
+                    texts[int(weights.combine(texts, scores, judged).argmax())]
+                    for texts, scores, judged in lists
+                )
+                rates = [
+                    word_error_rate(heard.references, [next(chosen) for _ in heard.references])
+                    for heard in self.sets
+                ]
+                mean = sum(rates) / len(rates)
+                if mean < found[1]:
+                    found = weights, mean
+        return found
+
+
+def word_error_rate(references: Sequence[str], texts: Sequence[str]) -> float:
+    """Errors to a word of the references; words where nothing is said are errors too."""
+    errors = sum(
+        len(text.split())
+        for reference, text in zip(references, texts, strict=True)
+        if not reference
+    )
+    spoken = [(r, t) for r, t in zip(references, texts, strict=True) if r]
+    measured = jiwer.process_words([r for r, _ in spoken], [t for _, t in spoken])
+    errors += measured.substitutions + measured.deletions + measured.insertions
+    return errors / sum(len(reference.split()) for reference, _ in spoken)

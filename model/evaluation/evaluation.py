@@ -1,0 +1,134 @@
+"""Recognising the recordings of manifests as live streams are recognised, and what that costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from ossicle.data.audio import read_recording
+from ossicle.data.manifest import Utterance
+from ossicle.data.text import normalize
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig
+from ossicle.model.decoding.hypothesis import Hypothesis
+from ossicle.model.evaluation.noise import Noises
+from ossicle.model.evaluation.scoring import Recognized
+from ossicle.model.runtime import AcousticModel
+
+
+@dataclass
+class Stopwatch:
+    """Time spent in one kind of work.
+
+    Attributes:
+        seconds: that passed.
+        cpu_seconds: of processors, all threads of this process together. On a machine that has
+            other work to do, less than `seconds`: it is what the work costs.
+    """
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of a `with` block."""
+        start, cpu_start = time.perf_counter(), time.process_time()
+        yield
+        self.seconds += time.perf_counter() - start
+        self.cpu_seconds += time.process_time() - cpu_start
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is done to recordings before they are recognised.
+
+    Attributes:
+        noises: to mix in.
+        snr: signal-to-noise ratio in dB.
+    """
+
+    noises: Noises
+    snr: float
+
+
+@dataclass
+class Evaluation:
+    """Recognises recordings, several stepping together, each a live stream of its own.
+
+    However the audio is cut into steps, the results are the same; the cost is not.
+
+    Attributes:
+        model: the network.
+        decoding: what its folder has for decoding.
+        config: which decoder each recording gets.
+        step_frames: output frames (of 40 ms) to a step; 4 are the 160 ms of a live stream.
+        batch: how many recordings step together.
+        audio_seconds: heard so far.
+        network, decoder: time spent so far.
+
+    Raises:
+        ValueError: the model cannot decode as configured, or a step or a batch is empty.
+    """
+
+    model: AcousticModel
+    decoding: Decoding
+    config: DecodingConfig = field(default_factory=DecodingConfig)
+    step_frames: int = 4
+    batch: int = 8
+    audio_seconds: float = 0.0
+    network: Stopwatch = field(default_factory=Stopwatch)
+    decoder: Stopwatch = field(default_factory=Stopwatch)
+
+    def __post_init__(self) -> None:
+        if self.step_frames < 1 or self.batch < 1:
+            raise ValueError(
+                f"step_frames is {self.step_frames}, batch is {self.batch}; both must be 1 or more"
+            )
+        self.decoding.check(self.config)
+
+    def recognize(
+        self, utterances: Sequence[Utterance], condition: Condition | None = None
+    ) -> Iterator[Recognized]:
+        """Transcripts, in batches of like length, not in the order given.
+
+        Raises:
+            AudioError: a recording cannot be decoded; names it.
+        """
+        order = sorted(utterances, key=lambda utterance: utterance.duration)
+        for begin in range(0, len(order), self.batch):
+            batch = order[begin : begin + self.batch]
+            recordings = [read_recording(utterance.audio_filepath) for utterance in batch]
+            if condition is not None:
+                recordings = [
+                    condition.noises.mix(samples, condition.snr, utterance.audio_filepath.name)
+                    for samples, utterance in zip(recordings, batch, strict=True)
+                ]
+            self.audio_seconds += sum(map(len, recordings)) / self.model.info.sample_rate
+            for utterance, heard in zip(batch, self.transcribe(recordings), strict=True):
+                yield Recognized(utterance, normalize(utterance.text), heard.text, heard.words)
+
+    def transcribe(self, recordings: Sequence[NDArray[np.float32]]) -> list[Hypothesis]:
+        """The best hypothesis of each recording (N,), the recordings stepping together."""
+        info = self.model.info
+        size, delay = info.frame_samples, info.lookahead_frames
+        ends = [-(-len(samples) // size) + delay for samples in recordings]
+        frames = -(-max(ends) // self.step_frames) * self.step_frames
+        padded = np.zeros((len(recordings), frames * size), dtype=np.float32)
+        for row, samples in zip(padded, recordings, strict=True):
+            row[: len(samples)] = samples
+        decoders = [self.decoding.decoder(self.config) for _ in recordings]
+        state = self.model.initial_state(len(recordings))
+        for begin in range(0, frames, self.step_frames):
+            piece = padded[:, begin * size : (begin + self.step_frames) * size]
+            with self.network.running():
+                log_probs, state = self.model.step(piece, state)
+            with self.decoder.running():
+                for decoder, rows, end in zip(decoders, log_probs, ends, strict=True):
+                    # The first `delay` outputs belong to no audio, those past the end to padding.
+                    if len(rows := rows[max(delay - begin, 0) : max(end - begin, 0)]):
+                        decoder.advance(rows)
+        with self.decoder.running():
+            return [decoder.finish()[0] for decoder in decoders]

@@ -1,0 +1,1 @@
+"""The word n-gram language model: counting, smoothing, pruning, its file."""

@@ -1,0 +1,1 @@
+"""Training runs: configuration, Lightning module, optimiser, record."""

@@ -1,0 +1,125 @@
+"""The command ``ossicle serve``: its limits are flags and environment variables."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from ossicle.service.commands.options import (
+    USAGE,
+    LocalModelOption,
+    Search,
+    ThreadsOption,
+    local_model,
+    with_group,
+)
+from ossicle.service.commands.output import errors_in_one_line, fail
+from ossicle.service.limits import Limits, environment_variable, flag
+
+if TYPE_CHECKING:
+    from ossicle.service.server import SpeechServer
+
+_LIMITS = [
+    inspect.Parameter(
+        limit.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=limit.default,
+        annotation=Annotated[
+            type(limit.default) if limit.type == "int" else float,
+            typer.Option(
+                flag(limit),
+                envvar=environment_variable(limit),
+                help=limit.metadata["help"],
+                rich_help_panel="Limits",
+            ),
+        ],
+    )
+    for limit in fields(Limits)
+]
+
+
+@with_group("limits", _LIMITS, Limits)
+def serve_command(
+    host: Annotated[
+        str,
+        typer.Option(
+            envvar="OSSICLE_HOST",
+            help="Address to listen on; 0.0.0.0 lets every machine of the network in.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(envvar="OSSICLE_PORT", min=0, max=65535, help="Port; 0 takes a free one."),
+    ] = 50051,
+    model: LocalModelOption = None,
+    threads: ThreadsOption = 0,
+    decoder: Annotated[
+        Search | None,
+        typer.Option(
+            envvar="OSSICLE_DECODER",
+            help="Search for clients that choose none. Default: beam if the model has a language "
+            "model, else greedy.",
+        ),
+    ] = None,
+    beam_width: Annotated[
+        int,
+        typer.Option(
+            envvar="OSSICLE_BEAM_WIDTH",
+            min=0,
+            help="Hypotheses kept for clients that do not say; 0: the model's choice.",
+        ),
+    ] = 0,
+    *,
+    limits: Limits,
+) -> None:
+    """Serve a model over gRPC until Ctrl-C or SIGTERM.
+
+    The connection is neither encrypted nor authenticated. At the end every stream is still sent
+    its last final result.
+    """
+    import logging
+
+    from ossicle.model.decoding.decoders import DecodingConfig
+    from ossicle.model.runtime import ModelError
+    from ossicle.service.engine import EngineStopped
+    from ossicle.service.server import SpeechServer, run_server
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    threads = threads or os.cpu_count() or 1
+    search = DecodingConfig(decoder.value if decoder else None, beam_width)
+    with errors_in_one_line(ModelError, EngineStopped, OSError):
+        network, decoding = local_model(model, threads)
+        try:
+            server = SpeechServer(network, limits, host, port, decoding=decoding, search=search)
+        except ValueError as error:
+            fail(str(error), USAGE)
+        run_server(server, lambda server: print(banner(server, threads), flush=True))
+
+
+def banner(server: SpeechServer, threads: int) -> str:
+    """What a newly started server says of itself: where it is, what it serves, its limits."""
+    from ossicle.service.client_messages import AUTO, ENCODINGS
+
+    info = server.engine.info
+    encodings = ", ".join(encoding for encoding in ENCODINGS if encoding != AUTO)
+    limits = "\n".join(f"  {line}" for line in server.limits.describe())
+    decoding = server.engine.decoding
+    language = "a" if decoding.language else "no"
+    search: str = server.search.search or ("beam" if decoding.language else "greedy")
+    if search == "beam":
+        width = server.search.beam_width or decoding.settings.beam.width
+        search = f"beam of {width} hypotheses, {language} language model"
+    return (
+        f"serving on {server.address}\n"
+        f"model      {info.name} ({info.language}, look-ahead {info.lookahead_ms} ms)\n"
+        f"audio      {encodings}; 8 to 192 kHz\n"
+        f"threads    {threads}\n"
+        f"decoder    {search}\n"
+        f"limits\n{limits}"
+    )

@@ -1,0 +1,63 @@
+"""Commands that ask a server, or this installation, what it can do: ``models``, ``health``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from ossicle.service.commands.options import DEFAULT_SERVER, ServerOption
+from ossicle.service.commands.output import FAILURE, errors_in_one_line, fail
+
+
+def models_command(
+    server: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OSSICLE_SERVER",
+            metavar="HOST:PORT",
+            help="List the models of this server; by default those that are installed here.",
+        ),
+    ] = None,
+) -> None:
+    """List models with their language, sample rate and look-ahead."""
+    from ossicle.service.client import OssicleError, SpeechClient
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "language", "rate", "look-ahead", "description")
+    if server:
+        with errors_in_one_line(OssicleError), SpeechClient(server) as client:
+            for model in client.list_models().models:
+                table.add_row(
+                    model.name,
+                    ", ".join(model.languages),
+                    f"{model.sample_rate} Hz",
+                    f"{model.lookahead * 1000:.0f} ms",
+                    model.description,
+                )
+    else:
+        from ossicle.model.runtime import ModelError, list_models
+
+        with errors_in_one_line(ModelError):
+            for info in list_models():
+                table.add_row(
+                    info.name,
+                    info.language,
+                    f"{info.sample_rate} Hz",
+                    f"{info.lookahead_ms} ms",
+                    info.description,
+                )
+    Console().print(table)
+
+
+def health_command(
+    server: ServerOption = DEFAULT_SERVER,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")] = 5.0,
+) -> None:
+    """Tell by the exit code whether a server takes requests: 0 if it does, else 1."""
+    from ossicle.service.client import OssicleError, SpeechClient
+
+    with errors_in_one_line(OssicleError), SpeechClient(server) as client:
+        if not client.health(timeout=timeout):
+            fail(f"the server at {server} does not take requests now", FAILURE)
+    print("serving")
