@@ -17,7 +17,6 @@ from ossicle.model.decoding.hypothesis import Word
 from ossicle.model.decoding.phrases import check_phrases
 from ossicle.speech.v1 import speech_pb2 as pb
 
-from .client_types import DEFAULT_BOOST
 from .endpoint import EndpointConfig
 from .errors import ServiceError, invalid, unimplemented
 from .limits import Limits
@@ -32,6 +31,7 @@ from .session import (
     SpeechBegin,
     SpeechEnd,
 )
+from .values import DEFAULT_BOOST
 
 if TYPE_CHECKING:
     from ossicle.model.runtime import ModelInfo

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from ossicle.model.decoding.decoders import DecodingConfig
 
-from .client_types import Result
 from .engine import Engine
 from .session import Event, Final, Partial, SessionConfig
 from .transcribe import written_alternatives, written_words
+from .values import Result
 
 if TYPE_CHECKING:
     from ossicle.data.audio import Samples

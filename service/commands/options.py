@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-from ossicle.service.client_types import DEFAULT_BOOST, HIGHEST_BOOST, SpeechContext
 from ossicle.service.commands.output import fail, one_line
+from ossicle.service.values import DEFAULT_BOOST, HIGHEST_BOOST, SpeechContext
 
 if TYPE_CHECKING:
     from ossicle.model.decoding.decoders import Decoding, DecodingConfig

@@ -104,7 +104,7 @@ def serve_command(
 
 def banner(server: SpeechServer, threads: int) -> str:
     """What a newly started server says of itself: where it is, what it serves, its limits."""
-    from ossicle.service.client_messages import AUTO, ENCODINGS
+    from ossicle.service.client.messages import AUTO, ENCODINGS
 
     info = server.engine.info
     encodings = ", ".join(encoding for encoding in ENCODINGS if encoding != AUTO)

@@ -23,7 +23,7 @@ from ossicle.service.commands.output import LiveText, errors_in_one_line, fail
 if TYPE_CHECKING:
     from ossicle.data.audio import Samples
     from ossicle.service.client import SpeechClient
-    from ossicle.service.client_types import Result
+    from ossicle.service.values import Result
 
 CHUNK_SECONDS = 0.1
 SAMPLE_RATE = 16_000

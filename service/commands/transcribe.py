@@ -149,7 +149,7 @@ def _standard_input() -> BinaryIO:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     from ossicle.model.runtime import ModelError
-    from ossicle.service.client_errors import OssicleError
+    from ossicle.service.client.errors import OssicleError
     from ossicle.service.engine import EngineStopped
 
     return ModelError, OssicleError, EngineStopped, OSError

@@ -20,8 +20,8 @@ from ossicle.service.client import (
     SpeechEvent,
     SpeechEventKind,
 )
-from ossicle.service.client_types import DEFAULT_BOOST
 from ossicle.service.formats import Word
+from ossicle.service.values import DEFAULT_BOOST
 from ossicle.speech.v1 import speech_pb2
 from scripted import Request, Response, Scripted, answers, seconds
 

@@ -1,26 +1,15 @@
-"""The client library for programs that run on ``asyncio``.
-
-async with AsyncSpeechClient("localhost:50051") as client:
-    async for result in client.stream(chunks, encoding="linear16", sample_rate=16000):
-        print(result.text)
-"""
+"""The client library for programs with threads, or without."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
 
 import grpc
-import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
-
-from . import client_messages as messages
-from .client_errors import from_rpc_error
-from .client_types import (
+from ossicle.service.values import (
     Endpointing,
     Finalize,
     ModelList,
@@ -29,15 +18,14 @@ from .client_types import (
     SpeechContext,
     SpeechEvent,
 )
+from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 
-T = TypeVar("T")
+from . import messages
+from .errors import from_rpc_error
 
 
-class AsyncSpeechClient:
-    """A connection to an Ossicle server; use it as a context manager or await :meth:`close`.
-
-    The methods have the options and the errors of :class:`ossicle.service.client.SpeechClient`,
-    where they are described.
+class SpeechClient:
+    """A connection to an Ossicle server; use it as a context manager or call :meth:`close`.
 
     Args:
         address: host and port, for example "localhost:50051".
@@ -45,26 +33,26 @@ class AsyncSpeechClient:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._channel = grpc.aio.insecure_channel(address, options=messages.channel_options())
+        self._channel = grpc.insecure_channel(address, options=messages.channel_options())
         self._speech = speech_pb2_grpc.SpeechServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
-    async def __aenter__(self) -> AsyncSpeechClient:
+    def __enter__(self) -> SpeechClient:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close()
+        self.close()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End all calls of this client and its connection."""
-        await self._channel.close()
+        self._channel.close()
 
-    async def recognize(
+    def recognize(
         self,
         audio: bytes | str | Path,
         *,
@@ -80,10 +68,25 @@ class AsyncSpeechClient:
         beam_width: int = 0,
         timeout: float | None = 120.0,
     ) -> Recognition:
-        """Transcribe one short recording; see :meth:`SpeechClient.recognize`.
+        """Transcribe one short recording; a server that cannot be reached is tried five times.
+
+        Args:
+            audio: the recording as bytes, or the path of a file.
+            encoding: "auto" reads the header of a container format; headerless samples need
+                "linear16", "mulaw" or "alaw".
+            sample_rate: Hz; needed for headerless samples, 0 takes the header's.
+            channels: interleaved channels; 0 takes the header's, or one for headerless samples.
+            language: BCP-47 tag; "" is the language of the model.
+            model: a name of :meth:`list_models`; "" is the default model.
+            words: return each word with its time and confidence.
+            alternatives: readings of an utterance at most, 1 to 10; a greedy search has one.
+            speech_contexts: phrases to expect; they need a beam search.
+            decoder: "beam" or "greedy"; "" is the choice of the server.
+            beam_width: hypotheses that a beam search keeps; 0 is the choice of the server.
+            timeout: seconds until the call is given up, None for never.
 
         Raises:
-            OssicleError: the call failed; see :mod:`ossicle.service.client_errors`.
+            OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
             ValueError: no such encoding or decoder.
             OSError: the file cannot be read.
         """
@@ -103,13 +106,13 @@ class AsyncSpeechClient:
             audio_content=messages.audio_bytes(audio),
         )
         try:
-            return messages.recognition(await self._speech.Recognize(request, timeout=timeout))
+            return messages.recognition(self._speech.Recognize(request, timeout=timeout))
         except grpc.RpcError as error:
             raise from_rpc_error(error, self.address) from error
 
     def stream(
         self,
-        chunks: Iterable[bytes | Finalize] | AsyncIterable[bytes | Finalize],
+        chunks: Iterable[bytes | Finalize],
         *,
         encoding: str = messages.AUTO,
         sample_rate: int = 0,
@@ -126,16 +129,37 @@ class AsyncSpeechClient:
         endpointing: Endpointing | None = None,
         on_event: Callable[[SpeechEvent], None] | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[Result]:
-        """Transcribe audio while it is being spoken; see :meth:`SpeechClient.stream`.
+    ) -> Iterator[Result]:
+        """Transcribe audio while it is being spoken.
 
-        The chunks may come from an ordinary iterable too, if reading it does not block.
+        The chunks are read in a thread of their own, as fast as the server takes them. Their end
+        ends the stream after its last final result; leaving the loop early cancels it. An
+        exception that ``chunks`` raises ends the stream and is raised here.
+
+        Args:
+            chunks: bytes of audio, cut anywhere; a :class:`Finalize` between them asks for a
+                final result now.
+            encoding: as for :meth:`recognize`.
+            sample_rate: as for :meth:`recognize`.
+            channels: as for :meth:`recognize`.
+            language: as for :meth:`recognize`.
+            model: as for :meth:`recognize`.
+            words: return each word with its time and confidence.
+            alternatives: as for :meth:`recognize`; partial results have one.
+            speech_contexts: as for :meth:`recognize`.
+            decoder: as for :meth:`recognize`.
+            beam_width: as for :meth:`recognize`.
+            interim_results: return partial results while an utterance lasts.
+            single_utterance: end after the first final result.
+            endpointing: when an utterance ends; None for the server's defaults.
+            on_event: is called when speech begins and ends and when the one utterance is over.
+            timeout: seconds until the stream is given up, None for never.
 
         Yields:
             Any number of partial results and one final result for each utterance.
 
         Raises:
-            OssicleError: the call failed; see :mod:`ossicle.service.client_errors`.
+            OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
             ValueError: no such encoding or decoder.
             TypeError: a chunk is not bytes.
         """
@@ -159,95 +183,69 @@ class AsyncSpeechClient:
         )
         return self._results(first, chunks, on_event, timeout)
 
-    async def _results(
+    def _results(
         self,
         first: speech_pb2.StreamingRecognizeRequest,
-        chunks: Iterable[bytes | Finalize] | AsyncIterable[bytes | Finalize],
+        chunks: Iterable[bytes | Finalize],
         on_event: Callable[[SpeechEvent], None] | None,
         timeout: float | None,
-    ) -> AsyncIterator[Result]:
+    ) -> Iterator[Result]:
         source_errors: list[Exception] = []
+        started = threading.Event()
 
-        async def requests() -> AsyncIterator[speech_pb2.StreamingRecognizeRequest]:
+        def requests() -> Iterator[speech_pb2.StreamingRecognizeRequest]:
             yield first
             try:
-                if isinstance(chunks, AsyncIterable):
-                    async for chunk in chunks:
-                        for request in messages.chunk_requests(chunk):
-                            yield request
-                else:
-                    for chunk in chunks:
-                        for request in messages.chunk_requests(chunk):
-                            yield request
+                for chunk in chunks:
+                    yield from messages.chunk_requests(chunk)
             except Exception as error:
-                # gRPC would tell the caller only that the call was cancelled.
+                # gRPC would log it, and tell the caller only that the call was cancelled.
                 source_errors.append(error)
+                started.wait()
                 call.cancel()
 
         call = self._speech.StreamingRecognize(requests(), timeout=timeout)
-        status: list[grpc.aio.AioRpcError] = []
-        call.add_done_callback(lambda call: status.append(_status_now(call)))
+        started.set()
         try:
-            async for response in call:
+            for response in call:
                 event = messages.speech_event(response)
                 if event is not None and on_event is not None:
                     on_event(event)
                 for result in response.results:
                     yield messages.stream_result(response, result)
-        except (grpc.RpcError, asyncio.CancelledError) as error:
+        except grpc.RpcError as error:
             if source_errors:
                 raise source_errors[0] from None
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            raise from_rpc_error(status[0] if status else error, self.address) from error
+            raise from_rpc_error(error, self.address) from error
         finally:
             call.cancel()
 
-    async def list_models(self, *, timeout: float | None = 10.0) -> ModelList:
+    def list_models(self, *, timeout: float | None = 10.0) -> ModelList:
         """The server's models, with the audio they read, and its limits.
 
+        Args:
+            timeout: seconds until the call is given up, None for never.
+
         Raises:
-            OssicleError: the call failed; see :mod:`ossicle.service.client_errors`.
+            OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
         """
         try:
             request = speech_pb2.ListModelsRequest()
-            return messages.model_list(await self._speech.ListModels(request, timeout=timeout))
+            return messages.model_list(self._speech.ListModels(request, timeout=timeout))
         except grpc.RpcError as error:
             raise from_rpc_error(error, self.address) from error
 
-    async def health(self, *, timeout: float | None = 10.0) -> bool:
+    def health(self, *, timeout: float | None = 10.0) -> bool:
         """Whether the server takes requests: True once its model is loaded and until it drains.
 
+        Args:
+            timeout: seconds until the call is given up, None for never.
+
         Raises:
-            OssicleError: the call failed; see :mod:`ossicle.service.client_errors`.
+            OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
         """
         try:
-            request = health_pb2.HealthCheckRequest()
-            response = await self._health.Check(request, timeout=timeout)
+            response = self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
         except grpc.RpcError as error:
             raise from_rpc_error(error, self.address) from error
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
-
-
-def _status_now(call: grpc.aio.Call) -> grpc.aio.AioRpcError:
-    """The status of a call that has just ended, kept before gRPC may overwrite it.
-
-    A write that was under way when the server ended the call fails after the status has come,
-    and grpc.aio then reports that failure as INTERNAL in its place (grpc/grpc#36066).
-    """
-    return grpc.aio.AioRpcError(
-        _result_now(call.code()),
-        grpc.aio.Metadata(),
-        _result_now(call.trailing_metadata()),
-        _result_now(call.details()),
-    )
-
-
-def _result_now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that has nothing to wait for, outside the event loop."""
-    try:
-        coroutine.send(None)
-    except StopIteration as result:
-        return cast("T", result.value)
-    coroutine.close()
-    raise RuntimeError("the call has ended, yet its status has to be waited for")

@@ -1,4 +1,4 @@
-"""Requests and responses of the contract to and from the values of :mod:`client_types`."""
+"""The contract's messages to and from the values of :mod:`ossicle.service.values`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
-from ossicle.speech.v1 import speech_pb2
-
-from .client_types import (
+from ossicle.service.formats import Alternative, Segment, Word
+from ossicle.service.values import (
     Endpointing,
     Finalize,
     ModelDescription,
@@ -21,7 +20,7 @@ from .client_types import (
     SpeechEvent,
     SpeechEventKind,
 )
-from .formats import Alternative, Segment, Word
+from ossicle.speech.v1 import speech_pb2
 
 AUTO = "auto"
 _ENCODING_PREFIX = "AUDIO_ENCODING_"
