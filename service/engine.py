@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ossicle.model.decoding.decoders import Decoding
 
+from .rounds import Round, RoundCallback
 from .session import Session, SessionConfig
 from .stream import EndCallback, EventsCallback, Request, Stream
 
@@ -59,6 +60,7 @@ class Engine:
         block_frames: frames of each stream in a step; 4 for live streams, more for throughput.
         queue_seconds: audio that a stream may have waiting.
         on_failure: called from the engine's thread if the engine fails.
+        on_round: called from the engine's thread after each step.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Engine:
         block_frames: int = 4,
         queue_seconds: float = 10.0,
         on_failure: Callable[[Exception], None] | None = None,
+        on_round: RoundCallback | None = None,
     ) -> None:
         if slots < 1 or block_frames < 1:
             raise ValueError(f"slots ({slots}) and block_frames ({block_frames}) must be positive")
@@ -84,6 +87,8 @@ class Engine:
         self.decoding = decoding or Decoding(model.info)
         self._block_frames = block_frames
         self._on_failure = on_failure
+        self._on_round = on_round
+        self._waiting_since: float | None = None
         self._state = model.initial_state(slots)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()  # guards the next four; never held during a step
@@ -106,6 +111,12 @@ class Engine:
         """Slots that are taken."""
         with self._lock:
             return self.slots - len(self._free)
+
+    @property
+    def backlog(self) -> int:
+        """Samples that all streams together have waiting."""
+        with self._lock:
+            return sum(stream.backlog for stream in self._streams.values())
 
     def start(self) -> None:
         """Start the thread, which warms the model up and then serves."""
@@ -173,6 +184,8 @@ class Engine:
 
     def wake(self) -> None:
         """Make the thread look for work."""
+        if self._waiting_since is None:
+            self._waiting_since = time.perf_counter()
         self._wake.set()
 
     def stop(self, timeout: float = 5.0) -> bool:
@@ -219,22 +232,30 @@ class Engine:
 
     def _round(self) -> bool:
         """Step every stream that is ready once; False if none was."""
+        since, self._waiting_since = self._waiting_since, None
         blocks = self._collect()
         if blocks and len(blocks) < self.active:
             deadline = time.monotonic() + BATCH_WAIT_SECONDS
             while len(blocks) < self.active and (left := deadline - time.monotonic()) > 0:
                 self._wake.wait(left)
                 self._wake.clear()
+                self._waiting_since = None
                 blocks += self._collect(without={stream for stream, _ in blocks})
         if not blocks:
             return False
         self._zero([stream.slot for stream, _ in blocks if stream.session.take_reset()])
         slots = [stream.slot for stream, _ in blocks]
         samples = np.stack([block for _, block in blocks])
+        started = time.perf_counter()
         log_probs, state = self._model.step(samples, self._rows(slots))
         self._set_rows(slots, state)
+        stepped = time.perf_counter()
         for (stream, _), rows in zip(blocks, log_probs, strict=True):
             self._answer(stream, rows)
+        if self._on_round:
+            waited = None if since is None else started - since
+            answering = time.perf_counter() - stepped
+            self._on_round(Round(*samples.shape, waited, stepped - started, answering))
         return True
 
     def _collect(
