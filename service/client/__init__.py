@@ -26,6 +26,7 @@ from ossicle.service.values import (
     SpeechEventKind,
 )
 
+from .access import Tls
 from .asynchronous import AsyncSpeechClient
 from .blocking import SpeechClient
 from .errors import (
@@ -66,6 +67,7 @@ __all__ = [
     "SpeechEvent",
     "SpeechEventKind",
     "TimedOutError",
+    "Tls",
     "UnavailableError",
     "UnknownModelError",
     "UnsupportedError",

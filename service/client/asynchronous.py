@@ -28,6 +28,7 @@ from ossicle.service.values import (
 from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 
 from . import messages
+from .access import Access, Tls
 from .errors import from_rpc_error
 
 T = TypeVar("T")
@@ -41,11 +42,20 @@ class AsyncSpeechClient:
 
     Args:
         address: host and port, for example "localhost:50051".
+        tls: how to encrypt; None for clear text.
+        token: the bearer token that the server knows this client by; None for a server that asks
+            for none.
+
+    Raises:
+        OSError: a PEM file cannot be read.
+        ValueError: a PEM file or the token is not what it should be, or the token would be sent in
+            clear text to another machine.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, tls: Tls | None = None, token: str | None = None) -> None:
         self.address = address
-        self._channel = grpc.aio.insecure_channel(address, options=messages.channel_options())
+        self._access = Access(tls, token)
+        self._channel = self._access.aio_channel(address)
         self._speech = speech_pb2_grpc.SpeechServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
@@ -103,9 +113,10 @@ class AsyncSpeechClient:
             audio_content=messages.audio_bytes(audio),
         )
         try:
-            return messages.recognition(await self._speech.Recognize(request, timeout=timeout))
+            call = self._speech.Recognize(request, timeout=timeout, metadata=self._access.metadata)
+            return messages.recognition(await call)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address) from error
+            raise from_rpc_error(error, self.address, self._access) from error
 
     def stream(
         self,
@@ -184,7 +195,9 @@ class AsyncSpeechClient:
                 source_errors.append(error)
                 call.cancel()
 
-        call = self._speech.StreamingRecognize(requests(), timeout=timeout)
+        call = self._speech.StreamingRecognize(
+            requests(), timeout=timeout, metadata=self._access.metadata
+        )
         status: list[grpc.aio.AioRpcError] = []
         call.add_done_callback(lambda call: status.append(_status_now(call)))
         try:
@@ -199,7 +212,9 @@ class AsyncSpeechClient:
                 raise source_errors[0] from None
             if isinstance(error, asyncio.CancelledError):
                 raise
-            raise from_rpc_error(status[0] if status else error, self.address) from error
+            raise from_rpc_error(
+                status[0] if status else error, self.address, self._access
+            ) from error
         finally:
             call.cancel()
 
@@ -211,9 +226,10 @@ class AsyncSpeechClient:
         """
         try:
             request = speech_pb2.ListModelsRequest()
-            return messages.model_list(await self._speech.ListModels(request, timeout=timeout))
+            call = self._speech.ListModels(request, timeout=timeout, metadata=self._access.metadata)
+            return messages.model_list(await call)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address) from error
+            raise from_rpc_error(error, self.address, self._access) from error
 
     async def health(self, *, timeout: float | None = 10.0) -> bool:
         """Whether the server takes requests: True once its model is loaded and until it drains.
@@ -225,7 +241,7 @@ class AsyncSpeechClient:
             request = health_pb2.HealthCheckRequest()
             response = await self._health.Check(request, timeout=timeout)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address) from error
+            raise from_rpc_error(error, self.address, self._access) from error
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
 

@@ -21,6 +21,7 @@ from ossicle.service.values import (
 from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 
 from . import messages
+from .access import Access, Tls
 from .errors import from_rpc_error
 
 
@@ -29,11 +30,20 @@ class SpeechClient:
 
     Args:
         address: host and port, for example "localhost:50051".
+        tls: how to encrypt; None for clear text.
+        token: the bearer token that the server knows this client by; None for a server that asks
+            for none.
+
+    Raises:
+        OSError: a PEM file cannot be read.
+        ValueError: a PEM file or the token is not what it should be, or the token would be sent in
+            clear text to another machine.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, tls: Tls | None = None, token: str | None = None) -> None:
         self.address = address
-        self._channel = grpc.insecure_channel(address, options=messages.channel_options())
+        self._access = Access(tls, token)
+        self._channel = self._access.channel(address)
         self._speech = speech_pb2_grpc.SpeechServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
@@ -106,9 +116,11 @@ class SpeechClient:
             audio_content=messages.audio_bytes(audio),
         )
         try:
-            return messages.recognition(self._speech.Recognize(request, timeout=timeout))
+            return messages.recognition(
+                self._speech.Recognize(request, timeout=timeout, metadata=self._access.metadata)
+            )
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address) from error
+            raise from_rpc_error(error, self.address, self._access) from error
 
     def stream(
         self,
@@ -204,7 +216,9 @@ class SpeechClient:
                 started.wait()
                 call.cancel()
 
-        call = self._speech.StreamingRecognize(requests(), timeout=timeout)
+        call = self._speech.StreamingRecognize(
+            requests(), timeout=timeout, metadata=self._access.metadata
+        )
         started.set()
         try:
             for response in call:
@@ -216,7 +230,7 @@ class SpeechClient:
         except grpc.RpcError as error:
             if source_errors:
                 raise source_errors[0] from None
-            raise from_rpc_error(error, self.address) from error
+            raise from_rpc_error(error, self.address, self._access) from error
         finally:
             call.cancel()
 
@@ -231,9 +245,11 @@ class SpeechClient:
         """
         try:
             request = speech_pb2.ListModelsRequest()
-            return messages.model_list(self._speech.ListModels(request, timeout=timeout))
+            return messages.model_list(
+                self._speech.ListModels(request, timeout=timeout, metadata=self._access.metadata)
+            )
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address) from error
+            raise from_rpc_error(error, self.address, self._access) from error
 
     def health(self, *, timeout: float | None = 10.0) -> bool:
         """Whether the server takes requests: True once its model is loaded and until it drains.
@@ -247,5 +263,5 @@ class SpeechClient:
         try:
             response = self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address) from error
+            raise from_rpc_error(error, self.address, self._access) from error
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)

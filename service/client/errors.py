@@ -28,6 +28,8 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from .access import CLEAR_TEXT, Access
+
 
 class OssicleError(Exception):
     """A call to a server failed.
@@ -111,16 +113,25 @@ _BY_STATUS: dict[grpc.StatusCode, type[OssicleError]] = {
 }
 
 
-def from_rpc_error(error: grpc.RpcError, address: str) -> OssicleError:
-    """The exception for a failed call; works for the errors of ``grpc`` and of ``grpc.aio``."""
+def from_rpc_error(error: grpc.RpcError, address: str, access: Access = CLEAR_TEXT) -> OssicleError:
+    """The exception for a failed call; works for the errors of ``grpc`` and of ``grpc.aio``.
+
+    Args:
+        error: what gRPC raised.
+        address: where the call went.
+        access: how the client connects there.
+    """
     status = error.code()
     details = error.details() or status.name
     kind = _BY_STATUS.get(status, ServerError)
     # What the server itself says comes with trailers; without any, the call did not get there.
     trailers = dict(cast("Iterable[tuple[str, str]]", error.trailing_metadata() or ()))
     if status is grpc.StatusCode.UNAVAILABLE and not trailers:
+        cause = access.explain(details)
         message = (
-            f"cannot reach a server at {address}: {details}; "
+            f"cannot use the server at {address}: {cause}"
+            if cause
+            else f"cannot reach a server at {address}: {details}; "
             "check the address, or start one with: ossicle serve"
         )
     elif status is grpc.StatusCode.DEADLINE_EXCEEDED and not trailers:

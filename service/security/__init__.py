@@ -1,0 +1,1 @@
+"""Who may call a server, and that nobody listens: TLS, tokens, and the limits of each client."""
