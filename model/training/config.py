@@ -112,6 +112,8 @@ class TrainingConfig(RunConfig):
         init: checkpoint or model folder whose weights to start from, if not from scratch.
         augment: of samples; absent switches it off, as with the following.
         vocal_tract, equalizer, spec_augment: of log-mel frames.
+        consistency: weight of the disagreement of two views of each batch, augmented differently
+            (see `losses.py`); 0 trains on one view, in half the time.
     """
 
     data: DataConfig
@@ -121,6 +123,7 @@ class TrainingConfig(RunConfig):
     vocal_tract: VocalTractWarp | None = None
     equalizer: Equalizer | None = None
     spec_augment: SpecAugment | None = None
+    consistency: float = 0.0
     seed: int = 1
     precision: str = "bf16-mixed"
     validate_every: int = 1
@@ -130,6 +133,8 @@ class TrainingConfig(RunConfig):
 
     def __post_init__(self) -> None:
         self.check_precision()
+        if not self.consistency >= 0:
+            raise ValueError(f"consistency is {self.consistency}: give a weight of 0 or more")
 
 
 def read_yaml(kind: type[Config], path: Path) -> Config:

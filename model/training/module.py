@@ -16,27 +16,11 @@ from ossicle.model.decoding.hypothesis import GreedyDecoder
 from ossicle.model.features import mel_edges
 from ossicle.model.network import Network
 from ossicle.model.training.config import TrainingConfig
+from ossicle.model.training.losses import ctc_loss, disagreement
 from ossicle.model.training.optimizer import muon_and_adamw
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
-
-
-def ctc_loss(log_probs: Tensor, frames: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
-    """CTC's negative log-likelihood per target token, averaged over the batch's tokens.
-
-    Args:
-        log_probs: (B, U, V).
-        frames: (B,) valid output frames.
-        targets: (B, S) token numbers.
-        counts: (B,) valid tokens of each target.
-
-    An utterance that cannot be aligned contributes nothing instead of infinity.
-    """
-    total = F.ctc_loss(
-        log_probs.transpose(0, 1), targets, frames, counts, reduction="sum", zero_infinity=True
-    )
-    return total / counts.sum().clamp(min=1)
 
 
 class SpeechModule(pl.LightningModule):
@@ -59,30 +43,59 @@ class SpeechModule(pl.LightningModule):
         self._clock = time.monotonic()
 
     def forward_batch(self, batch: Batch, *, augmented: bool) -> tuple[Tensor, Tensor]:
-        """Log-probabilities (B, U, V) and valid frames (B,), the look-ahead flushed."""
+        """Log-probabilities (W * B, U, V) and valid frames (B,), the look-ahead flushed.
+
+        W is the number of views: 2 for augmented batches where the views' consistency is trained,
+        else 1. All first views come before all second ones.
+        """
         lookahead = self.network.config.network.lookahead
-        state = self.network.initial_state(batch.samples.shape[0])
         samples = F.pad(batch.samples, (0, lookahead * FRAME_SAMPLES))
+        state = self.network.initial_state(len(samples))
         # Features in full precision: bfloat16 keeps three digits of a power spectrum.
         with torch.no_grad(), torch.autocast(samples.device.type, enabled=False):
             log_mel, _ = self.network.features(samples, state["samples"])
         frames = torch.ceil(batch.sample_counts / FRAME_SAMPLES).long()
-        if augmented and self.config.vocal_tract is not None:
-            warp = self.config.vocal_tract.matrices(
-                mel_edges(self.config.model.features)[1:-1], len(log_mel), batch.seed
+        if augmented:
+            views = 2 if self.config.consistency else 1
+            log_mel = torch.cat(
+                [self._augment(log_mel, frames, views * batch.seed + view) for view in range(views)]
             )
-            log_mel = log_mel @ torch.from_numpy(warp).to(log_mel.device)
-        if augmented and self.config.equalizer is not None:
-            curves = self.config.equalizer.curves(log_mel.shape[2], len(log_mel), batch.seed)
-            colour = torch.from_numpy(curves).to(log_mel.device) / self.network.features.deviation
-            log_mel = log_mel + colour[:, None]
-        if augmented and self.config.spec_augment is not None:
-            keep = self.config.spec_augment.mask(
-                frames.cpu().numpy() * 4, log_mel.shape[2], batch.seed
-            )
-            log_mel[:, : keep.shape[1]] *= torch.from_numpy(keep).to(log_mel.device)
-        log_probs, _ = self.network.encode(log_mel, state)
+        log_probs, _ = self.network.encode(log_mel, self.network.initial_state(len(log_mel)))
         return log_probs[:, lookahead:], frames
+
+    def _augment(self, log_mel: Tensor, frames: Tensor, seed: int) -> Tensor:
+        config, device = self.config, log_mel.device
+        if config.vocal_tract is not None:
+            centres = mel_edges(config.model.features)[1:-1]
+            warp = config.vocal_tract.matrices(centres, len(log_mel), seed)
+            log_mel = log_mel @ torch.from_numpy(warp).to(device)
+        if config.equalizer is not None:
+            curves = config.equalizer.curves(log_mel.shape[2], len(log_mel), seed)
+            colour = torch.from_numpy(curves).to(device) / self.network.features.deviation
+            log_mel = log_mel + colour[:, None]
+        if config.spec_augment is not None:
+            keep = config.spec_augment.mask(frames.cpu().numpy() * 4, log_mel.shape[2], seed)
+            mask = F.pad(torch.from_numpy(keep), (0, 0, 0, log_mel.shape[1] - keep.shape[1]))
+            log_mel = log_mel * mask.to(device)
+        return log_mel
+
+    def loss(self, log_probs: Tensor, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What is minimised, and the CTC loss in it, both per target token.
+
+        Args:
+            log_probs, frames: from `forward_batch`.
+        """
+        views = len(log_probs) // len(frames)
+        ctc = ctc_loss(
+            log_probs,
+            frames.repeat(views),
+            batch.targets.repeat(views, 1),
+            batch.target_counts.repeat(views),
+        )
+        if views == 1:
+            return ctc, ctc
+        differ = disagreement(*log_probs.chunk(2), frames) / batch.target_counts.sum().clamp(min=1)
+        return ctc + self.config.consistency * differ, ctc
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Make dropout a function of seed and step, so that a resumed run repeats nothing."""
@@ -90,10 +103,10 @@ class SpeechModule(pl.LightningModule):
         torch.manual_seed(seed % 2**63)  # torch takes 64 bits
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One step; logs the loss and the seconds of speech trained per second."""
+        """One step; logs the CTC loss and the seconds of speech trained per second."""
         log_probs, frames = self.forward_batch(batch, augmented=True)
-        loss = ctc_loss(log_probs, frames, batch.targets, batch.target_counts)
-        self.log("train/loss", loss, prog_bar=True)
+        loss, ctc = self.loss(log_probs, frames, batch)
+        self.log("train/loss", ctc, prog_bar=True)
         self._heard_seconds += float(batch.sample_counts.sum()) / SAMPLE_RATE
         if self.global_step % 20 == 19:
             now = time.monotonic()
@@ -130,7 +143,7 @@ class SpeechModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Loss and greedy transcripts."""
         log_probs, frames = self.forward_batch(batch, augmented=False)
-        loss = ctc_loss(log_probs, frames, batch.targets, batch.target_counts)
+        loss, _ = self.loss(log_probs, frames, batch)
         name = self.validation_names[dataloader_idx]
         self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=len(batch.texts))
         rows = log_probs.float().cpu().numpy()

@@ -24,7 +24,7 @@ from ossicle.data.text import Tokenizer
 from ossicle.model.config import SAMPLE_RATE
 from ossicle.model.training.allocator import keep_freed_memory
 from ossicle.model.training.config import TrainingConfig
-from ossicle.model.training.module import SpeechModule, ctc_loss
+from ossicle.model.training.module import SpeechModule
 from torch.utils.data import DataLoader
 
 PARTS = ("data", "forward", "loss", "backward", "optimiser")
@@ -58,7 +58,7 @@ class Run:
         ):
             log_probs, frames = self.module.forward_batch(batch, augmented=True)
         with self.clock("loss"):
-            loss = ctc_loss(log_probs, frames, batch.targets, batch.target_counts)
+            loss, _ = self.module.loss(log_probs, frames, batch)
         with self.clock("backward"):
             loss.backward()
         with self.clock("optimiser"):

@@ -27,7 +27,8 @@ from ossicle.model.export import export, load_checkpoint
 from ossicle.model.runtime import find_model
 from ossicle.model.training.config import OptimConfig, TrainingConfig
 from ossicle.model.training.curves import read_curves
-from ossicle.model.training.module import SpeechModule, ctc_loss
+from ossicle.model.training.losses import ctc_loss, disagreement
+from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.run import RunExistsError
 from ossicle.model.training.train import check_leaks, train
 
@@ -119,6 +120,42 @@ def test_loss_is_per_token_and_ignores_padding() -> None:
     )
     torch.testing.assert_close(one, expected / 2)
     torch.testing.assert_close(padded, one)
+
+
+def test_disagreement_is_what_two_views_do_not_share() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 3, 7, 29, dtype=torch.float64).log_softmax(-1)
+    frames = torch.tensor([7, 4, 1])
+    assert disagreement(first, first, frames) == 0
+    expected = sum(
+        (torch.nn.functional.kl_div(a[i, :n], b[i, :n], log_target=True, reduction="sum")) / 2
+        for a, b in ((first, second), (second, first))
+        for i, n in enumerate(frames.tolist())
+    )
+    torch.testing.assert_close(disagreement(first, second, frames), expected)
+
+
+def test_training_for_consistency_sees_each_recording_twice(sample: np.ndarray) -> None:
+    texts = ["the ear", "hears"]
+    items = [(sample[i * 9000 : i * 9000 + 8000], [1, 2], text, i) for i, text in enumerate(texts)]
+    batch = collate(items)
+    config = TrainingConfig(
+        data=DataConfig(train=()),
+        optim=OptimConfig(steps=1),
+        model=TINY,
+        equalizer=Equalizer(probability=1.0),
+        consistency=0.5,
+    )
+    module = SpeechModule(config).eval()
+    log_probs, frames = module.forward_batch(batch, augmented=True)
+    assert (len(log_probs), len(frames)) == (4, 2)
+    first, second = log_probs.chunk(2)
+    assert not torch.allclose(first, second), "both views have the same augmentation"
+    loss, ctc = module.loss(log_probs, frames, batch)
+    between = disagreement(first, second, frames) / batch.target_counts.sum()
+    torch.testing.assert_close(loss, ctc + 0.5 * between)
+    clean, _ = module.forward_batch(batch, augmented=False)
+    assert len(clean) == 2
 
 
 def test_a_step_with_a_broken_gradient_is_skipped(manifest: Path, monkeypatch) -> None:
