@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,13 @@ def iterate_manifest(path: str | Path) -> Iterator[Utterance]:
                 yield parse_utterance(line, folder, f"{path}, line {number}")
     except TextFileError as error:
         raise ManifestError(str(error)) from error
+
+
+def batches(utterances: Sequence[Utterance], size: int) -> Iterator[list[Utterance]]:
+    """The recordings, shortest first, `size` at a time, which are of like length."""
+    order = sorted(utterances, key=lambda utterance: utterance.duration)
+    for begin in range(0, len(order), size):
+        yield order[begin : begin + size]
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:

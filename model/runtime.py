@@ -7,7 +7,7 @@ log-probabilities and new state, so features cannot differ between training and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -177,6 +177,21 @@ def transcribe_whole(
     padded[:, : samples.shape[1]] = samples
     log_probs, _ = step(padded, state)
     return log_probs[:, lookahead_frames:]
+
+
+def hear(
+    model: AcousticModel, recordings: Sequence[NDArray[np.float32]]
+) -> list[NDArray[np.float32]]:
+    """Log-probabilities (U, V) of each of several whole recordings (N,), heard as one batch."""
+    padded = np.zeros((len(recordings), max(map(len, recordings))), dtype=np.float32)
+    for row, samples in zip(padded, recordings, strict=True):
+        row[: len(samples)] = samples
+    state = model.initial_state(len(recordings))
+    log_probs = transcribe_whole(model.step, state, padded, model.info.lookahead_frames)
+    return [
+        rows[: -(-len(samples) // FRAME_SAMPLES)]
+        for rows, samples in zip(log_probs, recordings, strict=True)
+    ]
 
 
 def list_models() -> list[ModelInfo]:

@@ -91,8 +91,8 @@ def tune_command(
 
 
 def _heard(model: AcousticModel, folder: Path, manifest: Path, cache: Path | None) -> HeardSet:
-    from ossicle.data.manifest import read_manifest
-    from ossicle.model.decoding.tuning import cache_file, hear, load, save
+    from ossicle.data.manifest import batches, read_manifest
+    from ossicle.model.decoding.tuning import cache_file, hear_set, load, save
     from ossicle.model.runtime import graph_path
 
     utterances = read_manifest(manifest)
@@ -100,13 +100,13 @@ def _heard(model: AcousticModel, folder: Path, manifest: Path, cache: Path | Non
     if path and path.is_file():
         return load(manifest.stem, path)
     progress = track(
-        utterances,
+        list(batches(utterances, 8)),
         escape(manifest.stem),
         console=_err,
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    heard = hear(model, manifest.stem, progress)
+    heard = hear_set(model, manifest.stem, progress)
     if path:
         save(heard, path)
     return heard

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.audio import read_recording
-from ossicle.data.manifest import Utterance
+from ossicle.data.manifest import Utterance, batches
 from ossicle.data.text import normalize
 from ossicle.model.decoding.annotation import Annotator
 from ossicle.model.decoding.beam_decoder import LISTED
@@ -21,7 +21,7 @@ from ossicle.model.decoding.hypothesis import Hypothesis
 from ossicle.model.decoding.word_times import Lateness
 from ossicle.model.evaluation.reliability import Bin, Reliability, bins, measure
 from ossicle.model.evaluation.scoring import align_words, right_words
-from ossicle.model.runtime import AcousticModel, transcribe_whole
+from ossicle.model.runtime import AcousticModel, hear
 
 FEWEST_WORDS = 100
 FOLDS = 5
@@ -92,31 +92,12 @@ class Calibrator:
         Raises:
             AudioError: a recording cannot be decoded; names it.
         """
-        order = sorted(utterances, key=lambda utterance: utterance.duration)
-        for begin in range(0, len(order), BATCH):
-            batch = order[begin : begin + BATCH]
+        for batch in batches(utterances, BATCH):
             recordings = [read_recording(utterance.audio_filepath) for utterance in batch]
-            for utterance, samples, log_probs in zip(
-                batch, recordings, self._log_probs(recordings), strict=True
-            ):
+            heard = hear(self._model, recordings)
+            for utterance, samples, log_probs in zip(batch, recordings, heard, strict=True):
                 self._judge(utterance, samples, log_probs)
                 yield utterance
-
-    def _log_probs(
-        self, recordings: Sequence[NDArray[np.float32]]
-    ) -> Iterator[NDArray[np.float32]]:
-        info = self._model.info
-        padded = np.zeros((len(recordings), max(map(len, recordings))), dtype=np.float32)
-        for row, samples in zip(padded, recordings, strict=True):
-            row[: len(samples)] = samples
-        log_probs = transcribe_whole(
-            self._model.step,
-            self._model.initial_state(len(recordings)),
-            padded,
-            info.lookahead_frames,
-        )
-        for rows, samples in zip(log_probs, recordings, strict=True):
-            yield rows[: -(-len(samples) // info.frame_samples)]
 
     def _judge(
         self,

@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jiwer
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.audio import AudioError, read_audio
+from ossicle.data.audio import read_recording
 from ossicle.data.manifest import Utterance
 from ossicle.data.text import normalize
-from ossicle.model.decoding.beam import BeamConfig, BeamSearch, Candidate
+from ossicle.model.decoding.beam import BeamConfig, BeamSearch, Candidate, advance_together
 from ossicle.model.decoding.language import SPACE, Language, LanguageWeights, TextScorer
 from ossicle.model.decoding.reranking import RescoringWeights
 from ossicle.model.decoding.rescoring import Rescorer
-from ossicle.model.runtime import AcousticModel, transcribe_whole
+from ossicle.model.evaluation.scoring import word_error_rate
+from ossicle.model.runtime import AcousticModel, hear
 
 WIDTHS = (4, 8, 16, 32, 64, 128)
 WIDTH_TOLERANCE = 0.001
@@ -31,6 +31,7 @@ WIDTH_TOLERANCE = 0.001
 
 _STEPS = {"lm_weight": 0.1, "word_score": 0.4, "unknown_score": 2.0, "letter_score": 0.4}
 _HALVINGS = 2
+_TOGETHER = 64  # utterances that are searched at the same time
 _RESCORING_WEIGHTS = np.arange(0.0, 1.01, 0.1)
 _RESCORING_WORD_SCORES = np.arange(0.0, 3.01, 0.5)
 
@@ -76,23 +77,21 @@ class Trial:
         return sum(self.rates) / len(self.rates)
 
 
-def hear(model: AcousticModel, name: str, utterances: Iterable[Utterance]) -> HeardSet:
+def hear_set(model: AcousticModel, name: str, groups: Iterable[Sequence[Utterance]]) -> HeardSet:
     """What the network makes of a set.
+
+    Args:
+        groups: its recordings, those that are heard together.
 
     Raises:
         AudioError: a recording cannot be decoded; names it.
         ValueError: nothing is said in the set.
     """
-    log_probs, references = [], []
-    for utterance in utterances:
-        try:
-            samples = read_audio(utterance.audio_filepath)
-        except AudioError as error:
-            raise AudioError(f"{utterance.audio_filepath}: {error}") from error
-        state = model.initial_state(1)
-        heard = transcribe_whole(model.step, state, samples[None], model.info.lookahead_frames)
-        log_probs.append(heard[0])
-        references.append(normalize(utterance.text))
+    log_probs: list[NDArray[np.float32]] = []
+    references: list[str] = []
+    for group in groups:
+        log_probs += hear(model, [read_recording(u.audio_filepath) for u in group])
+        references += [normalize(u.text) for u in group]
     if not any(references):
         raise ValueError(f"the set {name} has no text to tune with")
     return HeardSet(name, tuple(references), tuple(log_probs))
@@ -151,11 +150,13 @@ class Tuner:
     ) -> Iterator[list[Candidate]]:
         """The N-best list of each utterance of a set."""
         space = self._tokens.index(SPACE)
-        scorer = TextScorer(space, self._language.weighed(weights), None)
-        for log_probs in heard.log_probs:
-            search = BeamSearch(space, scorer, beam)
-            search.advance(log_probs, 0)
-            yield search.finished()
+        scorer = TextScorer(space, self._language.weighed(weights))
+        for begin in range(0, len(heard.log_probs), _TOGETHER):
+            part = heard.log_probs[begin : begin + _TOGETHER]
+            searches = [BeamSearch(scorer, beam) for _ in part]
+            advance_together(searches, part)
+            for search in searches:
+                yield search.finished()
 
     def text(self, candidate: Candidate) -> str:
         """What a candidate says."""
@@ -235,16 +236,3 @@ class Tuner:
                 if mean < found[1]:
                     found = weights, mean
         return found
-
-
-def word_error_rate(references: Sequence[str], texts: Sequence[str]) -> float:
-    """Errors to a word of the references; words where nothing is said are errors too."""
-    errors = sum(
-        len(text.split())
-        for reference, text in zip(references, texts, strict=True)
-        if not reference
-    )
-    spoken = [(r, t) for r, t in zip(references, texts, strict=True) if r]
-    measured = jiwer.process_words([r for r, _ in spoken], [t for _, t in spoken])
-    errors += measured.substitutions + measured.deletions + measured.insertions
-    return errors / sum(len(reference.split()) for reference, _ in spoken)

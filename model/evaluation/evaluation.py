@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.audio import read_recording
-from ossicle.data.manifest import Utterance
+from ossicle.data.manifest import Utterance, batches
 from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.decoding.hypothesis import Hypothesis
@@ -97,9 +97,7 @@ class Evaluation:
         Raises:
             AudioError: a recording cannot be decoded; names it.
         """
-        order = sorted(utterances, key=lambda utterance: utterance.duration)
-        for begin in range(0, len(order), self.batch):
-            batch = order[begin : begin + self.batch]
+        for batch in batches(utterances, self.batch):
             recordings = [read_recording(utterance.audio_filepath) for utterance in batch]
             if condition is not None:
                 recordings = [

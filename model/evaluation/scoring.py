@@ -57,6 +57,16 @@ def right_words(edits: Sequence[Edit]) -> list[bool]:
     return [edit.kind == "equal" for edit in edits if edit.hypothesis]
 
 
+def word_error_rate(references: Sequence[str], texts: Sequence[str]) -> float:
+    """Word errors to a word of the references; words where nothing is said are errors too."""
+    errors = sum(
+        edit.kind != "equal"
+        for reference, text in zip(references, texts, strict=True)
+        for edit in align_words(reference, text)
+    )
+    return errors / sum(len(reference.split()) for reference in references)
+
+
 @dataclass(frozen=True)
 class Recognized:
     """One utterance, what was said and what was heard, both in normal form.

@@ -21,7 +21,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.manifest import read_manifest
+from ossicle.data.manifest import batches, read_manifest
 from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import LANGUAGE_MODEL, Decoding
 from ossicle.model.decoding.reranking import RescoringWeights
@@ -30,11 +30,11 @@ from ossicle.model.decoding.tuning import (
     HeardSet,
     Tuner,
     cache_file,
-    hear,
+    hear_set,
     load,
     save,
-    word_error_rate,
 )
+from ossicle.model.evaluation.scoring import word_error_rate
 from ossicle.model.ngram.model import NgramModel
 from ossicle.model.runtime import AcousticModel
 
@@ -201,7 +201,7 @@ def main() -> None:
         if kept and kept.exists():
             heard = load(manifest.stem, kept)
         else:
-            heard = hear(acoustic, manifest.stem, read_manifest(manifest))
+            heard = hear_set(acoustic, manifest.stem, batches(read_manifest(manifest), 8))
             if kept:
                 save(heard, kept)
         sets.append(n_best_lists(manifest, heard, tuner, decoding, rescorer))

@@ -8,6 +8,7 @@ import soundfile
 from ossicle.data.manifest import (
     ManifestError,
     Utterance,
+    batches,
     manifest_digest,
     read_manifest,
     write_manifest,
@@ -25,6 +26,16 @@ def test_written_manifest_reads_back(tmp_path: Path) -> None:
     assert json.loads(lines[0])["audio_filepath"] == "clips/a.flac"
     assert json.loads(lines[1])["audio_filepath"] == (tmp_path.parent / "b.wav").as_posix()
     assert [path.name for path in tmp_path.iterdir()] == ["m.jsonl"]
+
+
+def test_batches_hold_recordings_of_like_length() -> None:
+    seconds = [3.0, 1.0, 2.0, 5.0, 4.0]
+    utterances = [Utterance(Path(f"{s}.wav"), s, "") for s in seconds]
+    assert [[u.duration for u in batch] for batch in batches(utterances, 2)] == [
+        [1, 2],
+        [3, 4],
+        [5],
+    ]
 
 
 def test_manifest_moves_with_its_folder(tmp_path: Path) -> None:

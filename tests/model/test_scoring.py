@@ -13,6 +13,7 @@ from ossicle.model.evaluation.scoring import (
     right_words,
     score,
     score_by,
+    word_error_rate,
 )
 
 
@@ -120,3 +121,9 @@ class TestBreakdown:
         more = recognized(("a b c", "x y z"))
         worst = Breakdown("set", "", [*self.items, *more]).worst()
         assert [r.reference for r in worst] == ["a b c", "two", "two to", "the end"]
+
+
+def test_word_error_rate_counts_words_where_nothing_was_said() -> None:
+    references = ["the ear hears", "", "three small bones"]
+    texts = ["the year hears", "oh", "three bones"]
+    assert word_error_rate(references, texts) == 3 / 6
