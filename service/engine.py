@@ -255,7 +255,9 @@ class Engine:
         if self._on_round:
             waited = None if since is None else started - since
             answering = time.perf_counter() - stepped
-            self._on_round(Round(*samples.shape, waited, stepped - started, answering))
+            self._on_round(
+                Round(len(blocks), samples.shape[1], waited, stepped - started, answering)
+            )
         return True
 
     def _collect(

@@ -18,6 +18,8 @@ from .engine import Engine
 from .health import HealthServicer
 from .limits import Limits
 from .servicer import SpeechServicer
+from .telemetry.calls import CallObserver
+from .telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class SpeechServer:
         port: 0 for any that is free.
         decoding: what the model has for decoding; None for its tokens alone.
         search: how transcripts are searched for unless a client says.
+        telemetry: what of it is watched; by default its metrics.
 
     Raises:
         ValueError: the model cannot be decoded so.
@@ -55,8 +58,10 @@ class SpeechServer:
         *,
         decoding: Decoding | None = None,
         search: DecodingConfig | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self.telemetry = telemetry or Telemetry()
         self.search = search or DecodingConfig()
         self.host = host
         self.port = port
@@ -66,8 +71,11 @@ class SpeechServer:
             slots=self.limits.max_streams,
             queue_seconds=self.limits.queue_seconds,
             on_failure=self._engine_failed,
+            on_round=self.telemetry.metrics.of_model(model.info).round,
         )
         self.engine.decoding.check(self.search)
+        self.telemetry.metrics.set_limits(self.limits)
+        self.telemetry.metrics.watch(self.engine)
 
     @property
     def address(self) -> str:
@@ -82,9 +90,10 @@ class SpeechServer:
             EngineStopped: the model does not run.
         """
         self._loop = asyncio.get_running_loop()
-        self._servicer = SpeechServicer(self.engine, self.limits, self.search)
+        self._servicer = SpeechServicer(self.engine, self.limits, self.search, self.telemetry)
         self._health = HealthServicer()
-        self._server = grpc.aio.server(options=_options(self.limits))
+        observer = CallObserver(self.telemetry.metrics, self.telemetry.tracing)
+        self._server = grpc.aio.server(interceptors=(observer,), options=_options(self.limits))
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -111,12 +120,15 @@ class SpeechServer:
         Takes at most the grace of the limits and the time of one step.
         """
         await self._health.enter_graceful_shutdown()
+        self.telemetry.metrics.set_serving(False)
         self._servicer.drain()
         await self._server.stop(self.limits.grace_seconds)
         await asyncio.to_thread(self.engine.stop, ENGINE_STOP_SECONDS)
         self._servicer.close()
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        serving = health_pb2.HealthCheckResponse.SERVING
+        self.telemetry.metrics.set_serving(status == serving)
         for name in ("", SERVICE):
             await self._health.set(name, status)
 

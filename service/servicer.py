@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -17,12 +16,15 @@ from ossicle.speech.v1 import speech_pb2_grpc
 
 from . import convert
 from .aio_stream import AioStream
-from .engine import Engine
+from .engine import Engine, NoFreeSlot
 from .errors import as_service_error, draining, invalid
 from .intake import AudioIntake
 from .limits import Limits
 from .session import Final
 from .streaming_call import StreamingCall, check_message_size
+from .telemetry.call import Call, current_call
+from .telemetry.stream import StreamObserver
+from .telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +36,24 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     """Answers calls; lives in one event loop, in which it must be made.
 
+    Its calls must come through a :class:`~ossicle.service.telemetry.calls.CallObserver`, which
+    names them.
+
     Args:
         engine: what recognises.
         limits: what clients may do.
         search: how transcripts are searched for unless a client says.
+        telemetry: what of the calls is watched.
     """
 
-    def __init__(self, engine: Engine, limits: Limits, search: DecodingConfig) -> None:
+    def __init__(
+        self, engine: Engine, limits: Limits, search: DecodingConfig, telemetry: Telemetry
+    ) -> None:
         self._engine = engine
         self._limits = limits
         self._search = search
+        self._telemetry = telemetry
+        self._metrics = telemetry.metrics.of_model(engine.info)
         self._pool = ThreadPoolExecutor(DECODING_THREADS, "ossicle-decode")
         self._drain: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -60,8 +70,8 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         self, request: pb.RecognizeRequest, context: Context
     ) -> pb.RecognizeResponse:
         """Transcribe one short recording."""
-        async with self._call(context, "Recognize") as request_id:
-            return await self._recognize(request, request_id)
+        async with self._call(context) as call:
+            return await self._recognize(request, call)
 
     async def StreamingRecognize(  # noqa: N802 - the contract's name
         self,
@@ -69,23 +79,26 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         context: Context,
     ) -> None:
         """Transcribe audio while it is being spoken."""
-        async with self._call(context, "StreamingRecognize") as request_id:
-            call = StreamingCall(
-                self._engine, self._limits, self._search, self._pool, self._drain, request_id
+        async with self._call(context) as call:
+            streaming = StreamingCall(
+                self._engine,
+                self._limits,
+                self._search,
+                self._pool,
+                self._drain,
+                self._observer(call),
             )
-            await call.run(request_iterator, context.write)
+            await streaming.run(request_iterator, context.write)
 
     async def ListModels(  # noqa: N802 - the contract's name
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
         """Say what this server can do."""
-        async with self._call(context, "ListModels") as request_id:
+        async with self._call(context) as call:
             convert.refuse_unknown_fields(request)
-            return convert.model_list(self._engine.info, self._limits, request_id)
+            return convert.model_list(self._engine.info, self._limits, call.request_id)
 
-    async def _recognize(
-        self, request: pb.RecognizeRequest, request_id: str
-    ) -> pb.RecognizeResponse:
+    async def _recognize(self, request: pb.RecognizeRequest, call: Call) -> pb.RecognizeResponse:
         convert.refuse_unknown_fields(request)
         if not request.HasField("config"):
             raise invalid("config is missing; it says how to read the audio")
@@ -99,45 +112,48 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
             convert.audio_settings(request.config), self._limits.max_unary_seconds, self._pool
         )
         stream = AioStream(self._engine, convert.recording_session(request.config, decoding))
-        finals = asyncio.ensure_future(_finals(stream))
+        observer = self._observer(call)
+        finals = asyncio.ensure_future(_finals(stream, observer))
         try:
             await intake.feed(request.audio_content, stream)
             await intake.finish(stream)
             stream.close()
-            return convert.recording_response(
-                await finals, answer, stream.samples / self._engine.info.sample_rate, request_id
-            )
+            seconds = stream.samples / self._engine.info.sample_rate
+            return convert.recording_response(await finals, answer, seconds, call.request_id)
         finally:
+            observer.ended(stream.samples)
             stream.cancel()
             finals.cancel()
             intake.close()
 
+    def _observer(self, call: Call) -> StreamObserver:
+        rate = self._engine.info.sample_rate
+        return StreamObserver(call, rate, self._metrics, self._telemetry.log_transcripts)
+
     @asynccontextmanager
-    async def _call(self, context: Context, method: str) -> AsyncIterator[str]:
-        """Name a call, log its end and turn what it raises into its status."""
-        request_id = uuid.uuid4().hex
+    async def _call(self, context: Context) -> AsyncIterator[Call]:
+        """The present call; what it raises becomes its status."""
+        call = current_call.get()
+        if call is None:
+            raise RuntimeError("the call has no name; the server lacks its CallObserver")
         try:
             if self._drain.done():
+                self._telemetry.metrics.refused.labels("draining").inc()
                 raise draining()
-            yield request_id
-        except asyncio.CancelledError:
-            log.info("%s %s: the client has left", request_id, method)
-            raise
+            yield call
         except Exception as error:
+            if isinstance(error, NoFreeSlot):
+                self._telemetry.metrics.refused.labels("no_free_slot").inc()
             refusal = as_service_error(error)
-            unexpected = refusal.code is grpc.StatusCode.INTERNAL
-            log.log(
-                logging.ERROR if unexpected else logging.INFO,
-                "%s %s: %s: %s",
-                request_id,
-                method,
-                refusal.code.name,
-                refusal.message,
-                exc_info=error if unexpected else None,
-            )
-            await refusal.abort(context, request_id)
-        log.info("%s %s: OK", request_id, method)
+            if refusal.code is grpc.StatusCode.INTERNAL:
+                log.exception("%s has failed", call.method)
+            await refusal.abort(context, call.request_id)
 
 
-async def _finals(stream: AioStream) -> list[Final]:
-    return [event async for event in stream.events() if isinstance(event, Final)]
+async def _finals(stream: AioStream, observer: StreamObserver) -> list[Final]:
+    finals = []
+    async for event in stream.events():
+        if isinstance(event, Final):
+            observer.answered(event)
+            finals.append(event)
+    return finals

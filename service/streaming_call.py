@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from .engine import Engine
 from .errors import ServiceError, as_service_error, draining, invalid
 from .intake import AudioIntake
 from .limits import Limits
+from .telemetry.stream import StreamObserver
 
 T = TypeVar("T")
 
@@ -31,7 +33,7 @@ class StreamingCall:
         search: how transcripts are searched for unless the client says.
         pool: threads for decoding.
         drain: done once the server shuts down.
-        request_id: the call's name.
+        observer: told of what comes and goes.
     """
 
     def __init__(
@@ -41,14 +43,15 @@ class StreamingCall:
         search: DecodingConfig,
         pool: Executor,
         drain: asyncio.Future[None],
-        request_id: str,
+        observer: StreamObserver,
     ) -> None:
         self._engine = engine
         self._limits = limits
         self._search = search
         self._pool = pool
         self._drain = drain
-        self._request_id = request_id
+        self._observer = observer
+        self._request_id = observer.call.request_id
         self._error: ServiceError | None = None
 
     async def run(
@@ -84,10 +87,12 @@ class StreamingCall:
         reader = asyncio.create_task(self._read(requests, intake, stream))
         try:
             async for event in stream.events():
+                self._observer.answered(event)
                 response = convert.streaming_response(event, answer, self._request_id)
                 if response is not None:
                     await self._send(write, response)
         finally:
+            self._observer.ended(stream.samples)
             stream.cancel()
             reader.cancel()
             intake.close()
@@ -141,7 +146,9 @@ class StreamingCall:
     ) -> None:
         while (request := await self._receive(requests)) is not None:
             await self._handle(request, intake, stream)
+        half_closed = time.perf_counter()
         await intake.finish(stream)
+        self._observer.requested(stream.samples, half_closed)
 
     async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
         """What ``work`` returns; it is cut off, in a long message too, when the server drains.
@@ -165,9 +172,12 @@ class StreamingCall:
         kind = request.WhichOneof("streaming_request")
         if kind == "audio_content":
             check_message_size(request.audio_content, self._limits)
+            self._observer.received(stream.samples)
             await intake.feed(request.audio_content, stream)
         elif kind == "finalize":
+            arrived = time.perf_counter()
             await stream.finalize()
+            self._observer.requested(stream.samples, arrived)
         elif kind == "streaming_config":
             raise invalid(
                 "streaming_config came a second time; it is the first message only: open "

@@ -1,0 +1,1 @@
+"""Seeing inside a server: metrics, logs, traces, and the names of calls."""
