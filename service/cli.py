@@ -6,6 +6,7 @@ Each command is a function in a module of its own, which imports what it needs o
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from .commands.mic import mic_command
 from .commands.serve import serve_command
 from .commands.server import health_command, models_command
 from .commands.stream import stream_command
+from .commands.token import token_app
 from .commands.transcribe import transcribe_command
 
 app = typer.Typer(
@@ -47,6 +49,7 @@ app.command("evaluate")(evaluate_command)
 app.command("tune")(tune_command)
 app.command("calibrate")(calibrate_command)
 app.command("export")(export_command)
+app.add_typer(token_app, name="token")
 app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
 
@@ -71,6 +74,8 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    # gRPC's own lines about connections that fail; ours say what to do.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     app()
 
 

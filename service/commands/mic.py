@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.options import (
     ModelOption,
     OptionalServerOption,
@@ -38,6 +39,7 @@ class MicrophoneError(RuntimeError):
     """There is no microphone to listen to, or it stopped working."""
 
 
+@with_connection
 @with_search
 def mic_command(
     server: OptionalServerOption = None,
@@ -48,6 +50,7 @@ def mic_command(
         typer.Option(help="Part of the microphone's name, or its number; default: the system's."),
     ] = None,
     *,
+    connection: Connection,
     search: SearchOptions,
 ) -> None:
     """Transcribe the microphone until Ctrl-C.
@@ -60,7 +63,7 @@ def mic_command(
         with stop_at_interrupt() as stop:
             chunks = microphone(stop, device)
             if server:
-                _through_server(server, chunks, model or "", search, text)
+                _through_server(connection, server, chunks, model or "", search, text)
             else:
                 _in_process(chunks, model, threads, search, text)
     except MicrophoneError as error:
@@ -126,11 +129,16 @@ def stop_at_interrupt() -> Iterator[threading.Event]:
 
 
 def _through_server(
-    server: str, chunks: Iterable[bytes], model: str, search: SearchOptions, text: LiveText
+    connection: Connection,
+    server: str,
+    chunks: Iterable[bytes],
+    model: str,
+    search: SearchOptions,
+    text: LiveText,
 ) -> None:
-    from ossicle.service.client import OssicleError, SpeechClient
+    from ossicle.service.client import OssicleError
 
-    with errors_in_one_line(OssicleError), SpeechClient(server) as client:
+    with errors_in_one_line(OssicleError), connection.open(server) as client:
         show(stream_samples(client, chunks, model=model, **search.request()), text)
 
 

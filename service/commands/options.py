@@ -186,7 +186,7 @@ def with_group(
     return decorate
 
 
-def _options_of(group: type) -> list[inspect.Parameter]:
+def options_of(group: type) -> list[inspect.Parameter]:
     """The fields of a dataclass whose annotations describe options."""
     annotations = get_type_hints(group, include_extras=True)
     return [
@@ -202,5 +202,5 @@ def _options_of(group: type) -> list[inspect.Parameter]:
     ]
 
 
-with_search = with_group("search", _options_of(SearchOptions), SearchOptions)
+with_search = with_group("search", options_of(SearchOptions), SearchOptions)
 """Gives a command :class:`SearchOptions` as ``search``."""

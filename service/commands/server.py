@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.options import DEFAULT_SERVER, ServerOption
 from ossicle.service.commands.output import FAILURE, errors_in_one_line, fail
 
 
+@with_connection
 def models_command(
     server: Annotated[
         str | None,
@@ -18,15 +20,17 @@ def models_command(
             help="List the models of this server; by default those that are installed here.",
         ),
     ] = None,
+    *,
+    connection: Connection,
 ) -> None:
     """List models with their language, sample rate and look-ahead."""
-    from ossicle.service.client import OssicleError, SpeechClient
+    from ossicle.service.client import OssicleError
     from rich.console import Console
     from rich.table import Table
 
     table = Table("name", "language", "rate", "look-ahead", "description")
     if server:
-        with errors_in_one_line(OssicleError), SpeechClient(server) as client:
+        with errors_in_one_line(OssicleError), connection.open(server) as client:
             for model in client.list_models().models:
                 table.add_row(
                     model.name,
@@ -50,14 +54,17 @@ def models_command(
     Console().print(table)
 
 
+@with_connection
 def health_command(
     server: ServerOption = DEFAULT_SERVER,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")] = 5.0,
+    *,
+    connection: Connection,
 ) -> None:
     """Tell by the exit code whether a server takes requests: 0 if it does, else 1."""
-    from ossicle.service.client import OssicleError, SpeechClient
+    from ossicle.service.client import OssicleError
 
-    with errors_in_one_line(OssicleError), SpeechClient(server) as client:
+    with errors_in_one_line(OssicleError), connection.open(server) as client:
         if not client.health(timeout=timeout):
             fail(f"the server at {server} does not take requests now", FAILURE)
     print("serving")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.options import (
     DEFAULT_SERVER,
     SearchOptions,
@@ -29,12 +30,14 @@ CHUNK_SECONDS = 0.1
 SAMPLE_RATE = 16_000
 
 
+@with_connection
 @with_search
 def stream_command(
     file: Annotated[str, typer.Argument(help="A recording in any common format.")],
     server: ServerOption = DEFAULT_SERVER,
     model: ServerModelOption = "",
     *,
+    connection: Connection,
     search: SearchOptions,
 ) -> None:
     """Stream a recording to a server as if it were being spoken now.
@@ -43,9 +46,9 @@ def stream_command(
     when it is over.
     """
     from ossicle.data.audio import AudioError
-    from ossicle.service.client import OssicleError, SpeechClient
+    from ossicle.service.client import OssicleError
 
-    with errors_in_one_line(OssicleError, OSError), SpeechClient(server) as client:
+    with errors_in_one_line(OssicleError, OSError), connection.open(server) as client:
         try:
             with spoken_now(file) as chunks:
                 results = stream_samples(client, chunks, model=model, **search.request())

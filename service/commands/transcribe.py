@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
+from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.options import (
     USAGE,
     ModelOption,
@@ -38,6 +39,7 @@ class Format(str, Enum):
     TSV = "tsv"
 
 
+@with_connection
 @with_search
 def transcribe_command(
     files: Annotated[
@@ -64,6 +66,7 @@ def transcribe_command(
         ),
     ] = 1,
     *,
+    connection: Connection,
     search: SearchOptions,
 ) -> None:
     """Transcribe recordings.
@@ -84,7 +87,7 @@ def transcribe_command(
     failures = 0
     with errors_in_one_line(*_expected_errors()), _progress_bar(files) as on_progress:
         outcomes = (
-            _by_server(recordings, server, model, search, alternatives, on_progress)
+            _by_server(recordings, connection, server, model, search, alternatives, on_progress)
             if server
             else _in_process(recordings, model, threads, search, alternatives, on_progress)
         )
@@ -100,17 +103,17 @@ def transcribe_command(
 
 def _by_server(
     recordings: list[str | BinaryIO],
+    connection: Connection,
     server: str,
     model: str | None,
     search: SearchOptions,
     alternatives: int,
     on_progress: Callable[[Progress], None],
 ) -> Iterator[Transcript | FailedFile]:
-    from ossicle.service.client import SpeechClient
     from ossicle.service.transcribe_remote import transcribe_remote
 
     options = {**search.request(), "alternatives": alternatives}
-    with SpeechClient(server) as client:
+    with connection.open(server) as client:
         yield from transcribe_remote(
             recordings, client, model=model or "", options=options, on_progress=on_progress
         )

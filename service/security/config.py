@@ -1,0 +1,113 @@
+"""How a server is protected: each choice has a flag and an environment variable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from .loopback import listens_on_loopback
+from .tls import ServerTls
+from .tokens import Token, read_tokens
+from .watched import Watched
+
+
+@dataclass(frozen=True)
+class Security:
+    """Who may reach a server; ``help`` in each field's metadata says what it chooses.
+
+    Raises:
+        ValueError: choices that make no sense together.
+    """
+
+    tls_cert: Path | None = field(
+        default=None,
+        metadata={
+            "help": "PEM file of the server's certificate chain, its own first: turns TLS on."
+        },
+    )
+    tls_key: Path | None = field(
+        default=None, metadata={"help": "PEM file of the certificate's private key."}
+    )
+    tls_client_ca: Path | None = field(
+        default=None,
+        metadata={"help": "PEM file of authorities: clients need a certificate of theirs."},
+    )
+    tokens: Path | None = field(
+        default=None, metadata={"help": "File of ossicle token: calls need one of its tokens."}
+    )
+    insecure: bool = field(
+        default=False,
+        metadata={"help": "Listen in clear text where other machines can read what is said."},
+    )
+    health_port: int = field(
+        default=0,
+        metadata={"help": "Another port, in clear text, for health checks alone; 0: none."},
+    )
+
+    def __post_init__(self) -> None:
+        """Check what belongs together."""
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("cert", "key") if self.tls_cert else ("key", "cert")
+            raise ValueError(f"--tls-{given} needs --tls-{missing}; give both")
+        if self.tls_client_ca and not self.tls_cert:
+            raise ValueError("--tls-client-ca needs --tls-cert and --tls-key; give all three")
+        if not 0 <= self.health_port < 1 << 16:
+            raise ValueError(f"--health-port is {self.health_port}; give 0 to 65535")
+
+    @cached_property
+    def server_tls(self) -> ServerTls | None:
+        """The TLS of the port, None for clear text.
+
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: a file is not what it should be.
+        """
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return ServerTls(self.tls_cert, self.tls_key, self.tls_client_ca)
+
+    @cached_property
+    def known_tokens(self) -> Watched[tuple[Token, ...]] | None:
+        """The tokens that are answered, None if none is asked for.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is no file of tokens.
+        """
+        path = self.tokens
+        return None if path is None else Watched([path], lambda: read_tokens(path))
+
+    def check(self, host: str) -> None:
+        """Refuse to let others listen by mistake, and files that are not what they should be.
+
+        Args:
+            host: the address to listen on.
+
+        Raises:
+            ValueError: clear text would leave this machine and nobody said that it may, or a file
+                is wrong.
+            OSError: a file cannot be read, or the host has no address.
+        """
+        _ = self.server_tls, self.known_tokens
+        if not (self.server_tls or self.insecure or listens_on_loopback(host)):
+            raise ValueError(
+                f"{host} can be reached from other machines, and in clear text whoever is in "
+                "between hears what is said; give --tls-cert and --tls-key, or --insecure if that "
+                "network is your own (a container's, a proxy's that speaks TLS)"
+            )
+
+    def describe(self, host: str) -> list[str]:
+        """For people: how connections are protected, and who is answered."""
+        tls, tokens = self.server_tls, self.known_tokens
+        if tls:
+            names = ", ".join(tls.certificate.names) or "no host"
+            transport = f"TLS, certificate for {names} until {tls.certificate.until}"
+        elif listens_on_loopback(host):
+            transport = "clear text, on this machine alone"
+        else:
+            transport = "CLEAR TEXT, others can listen (--insecure)"
+        who = ["with a certificate of --tls-client-ca"] if self.tls_client_ca else []
+        if tokens:
+            who.append(f"with one of {len(tokens.current())} tokens")
+        return [transport, " and ".join(who) or "everybody who can connect"]

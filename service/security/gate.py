@@ -1,0 +1,173 @@
+"""The gate of a server: who may call, and how much at once, before a byte of a request is read."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from ossicle.service.errors import RETRY_SECONDS, ServiceError
+
+from .quota import Quota
+from .tokens import Token, find_token
+from .watched import Watched
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+# Whoever starts, stops and balances servers asks for their health and has no token.
+_HEALTH = "/grpc.health.v1.Health/"
+_STREAMS = ("/StreamingRecognize", "/Recognize")
+# Enough for everybody who watches a server's health.
+_MOST_HEALTH_CALLS = 100
+
+caller: ContextVar[str] = ContextVar("ossicle_caller", default="")
+"""The name of the token that the running call came with; "" if it needed none."""
+
+
+class Gate(grpc.aio.ServerInterceptor):
+    """Admits calls or refuses them; a refused call's messages are not even received.
+
+    Lives in one event loop. What a call holds is given back when the task that answers it ends, in
+    whatever way.
+
+    Args:
+        tokens: who may call; None lets everybody in.
+        max_calls: calls open at the same time, of everybody together; health checks apart.
+        on_refusal: told of each refusal in one word, for a metric.
+    """
+
+    def __init__(
+        self,
+        tokens: Watched[tuple[Token, ...]] | None,
+        max_calls: int,
+        on_refusal: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self._tokens = tokens
+        self._max_calls = max_calls
+        self._on_refusal = on_refusal
+        self._quota = Quota()
+        self._open = {True: 0, False: 0}  # of health checks, and of all else
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The handler of a call, or one that refuses it."""
+        try:
+            self._admit(details.method, details.invocation_metadata)
+        except _RefusalError as refused:
+            self._on_refusal(refused.reason)
+            return _refusing(refused.error)
+        return await continuation(details)
+
+    def _admit(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Let a call in.
+
+        Raises:
+            _RefusalError: it may not.
+        """
+        health = method.startswith(_HEALTH)
+        token = None if health or self._tokens is None else _shown(metadata, self._tokens.current())
+        most = _MOST_HEALTH_CALLS if health else self._max_calls
+        if self._open[health] >= most:
+            raise _RefusalError(
+                "open_calls",
+                ServiceError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"{most} calls are open, as many as this server answers at the same time; try "
+                    f"again in {RETRY_SECONDS} s",
+                    RETRY_SECONDS,
+                ),
+            )
+        if token:
+            caller.set(token.name)
+            self._count(token, method)
+        self._open[health] += 1
+        self._when_over(lambda: self._close(health))
+
+    def _count(self, token: Token, method: str) -> None:
+        try:
+            self._quota.call(token)
+        except ServiceError as error:
+            raise _RefusalError("token_rate", error) from None
+        if method.endswith(_STREAMS):
+            try:
+                self._quota.begin_stream(token)
+            except ServiceError as error:
+                raise _RefusalError("token_streams", error) from None
+            self._when_over(lambda: self._quota.end_stream(token))
+
+    def _close(self, health: bool) -> None:
+        self._open[health] -= 1
+
+    @staticmethod
+    def _when_over(done: Callable[[], None]) -> None:
+        """Call ``done`` when the present call is over; gRPC answers each in a task of its own."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: done())
+
+
+class _RefusalError(Exception):
+    """A call may not be made.
+
+    Args:
+        reason: why, in one word.
+        error: the status that says so.
+    """
+
+    def __init__(self, reason: str, error: ServiceError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.error = error
+
+
+def _shown(metadata: Iterable[tuple[str, str | bytes]], tokens: tuple[Token, ...]) -> Token:
+    """The token that a call came with.
+
+    Raises:
+        _RefusalError: it came with none that counts.
+    """
+    values = [value for key, value in metadata if key == "authorization"]
+    if not values:
+        raise _unauthenticated(
+            "no_token",
+            "no token was sent and this server asks for one; send the metadata authorization: "
+            "Bearer TOKEN (ossicle: OSSICLE_TOKEN or --token-file)",
+        )
+    scheme, _, secret = str(values[0]).partition(" ")
+    if len(values) > 1 or scheme.lower() != "bearer" or not secret.strip():
+        raise _unauthenticated(
+            "bad_token", "the metadata authorization is not one Bearer TOKEN; send it so"
+        )
+    token = find_token(tokens, secret.strip())
+    if token is None:
+        raise _unauthenticated(
+            "unknown_token",
+            "this server does not know the token, or no longer; ask its operator for one",
+        )
+    if token.expired:
+        raise _unauthenticated(
+            "expired_token",
+            f"the token {token.name} has expired on {token.expires}; ask the server's operator "
+            "for a new one",
+        )
+    return token
+
+
+def _unauthenticated(reason: str, message: str) -> _RefusalError:
+    return _RefusalError(reason, ServiceError(grpc.StatusCode.UNAUTHENTICATED, message))
+
+
+def _refusing(error: ServiceError) -> Handler:
+    """A handler that ends the call; as it could read a stream, gRPC receives no message for it."""
+
+    async def refuse(requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        await error.abort(context, uuid.uuid4().hex)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
