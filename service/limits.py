@@ -41,6 +41,21 @@ class Limits:
                 f"{1 << 30}: longer recordings go in several"
             )
 
+    @property
+    def max_calls(self) -> int:
+        """Calls open at the same time, those that have no stream yet or get none included."""
+        return 2 * self.max_streams + 16
+
+    @property
+    def max_connections(self) -> int:
+        """Connections open at the same time."""
+        return 2 * self.max_calls
+
+    @property
+    def recording_arrival_seconds(self) -> float:
+        """Time in which a recording for Recognize must have arrived as a whole."""
+        return self.max_unary_seconds + self.idle_timeout_seconds
+
     def describe(self) -> list[str]:
         """One line for each limit: its flag, its value and what it limits."""
         return [

@@ -17,6 +17,9 @@ from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 from .engine import Engine
 from .health import HealthServicer
 from .limits import Limits
+from .security.config import Security
+from .security.gate import Gate
+from .security.tls import ServerTls
 from .servicer import SpeechServicer
 from .telemetry.calls import CallObserver
 from .telemetry.telemetry import Telemetry
@@ -33,9 +36,6 @@ ENGINE_STOP_SECONDS = 5.0
 class SpeechServer:
     """A server of one model.
 
-    The connection is neither encrypted nor authenticated, so by default only this machine can
-    reach it.
-
     Args:
         model: the model to serve.
         limits: what clients may do.
@@ -44,9 +44,12 @@ class SpeechServer:
         decoding: what the model has for decoding; None for its tokens alone.
         search: how transcripts are searched for unless a client says.
         telemetry: what of it is watched; by default its metrics.
+        security: who may connect; by default everybody, in clear text, so that only an address
+            that nobody but this machine reaches is allowed.
 
     Raises:
-        ValueError: the model cannot be decoded so.
+        ValueError: the model cannot be decoded so, or the server would not be protected.
+        OSError: a file of the security cannot be read, or the host has no address.
     """
 
     def __init__(
@@ -59,7 +62,10 @@ class SpeechServer:
         decoding: Decoding | None = None,
         search: DecodingConfig | None = None,
         telemetry: Telemetry | None = None,
+        security: Security | None = None,
     ) -> None:
+        self.security = security or Security()
+        self.security.check(host)
         self.limits = limits or Limits()
         self.telemetry = telemetry or Telemetry()
         self.search = search or DecodingConfig()
@@ -93,18 +99,25 @@ class SpeechServer:
         self._servicer = SpeechServicer(self.engine, self.limits, self.search, self.telemetry)
         self._health = HealthServicer()
         observer = CallObserver(self.telemetry.metrics, self.telemetry.tracing)
-        self._server = grpc.aio.server(interceptors=(observer,), options=_options(self.limits))
+        refused = self.telemetry.metrics.refused
+        gate = Gate(
+            self.security.known_tokens, self.limits, lambda reason: refused.labels(reason).inc()
+        )
+        options = _options(self.limits, self.security)
+        self._server = grpc.aio.server(interceptors=(observer, gate), options=options)
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        try:
-            self.port = self._server.add_insecure_port(self.address)
-        except RuntimeError as error:
-            raise OSError(
-                f"cannot listen on {self.address}; is another server there? choose another port"
-            ) from error
+        self.port = _listen(self._server, self.address, self.security.server_tls)
+        self._health_server: grpc.aio.Server | None = None
+        if self.security.health_port:
+            only_health = Gate(None, self.limits)
+            self._health_server = grpc.aio.server(interceptors=(only_health,), options=options)
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
+            _listen(self._health_server, f"{self.host}:{self.security.health_port}", None)
+            await self._health_server.start()
         await self._server.start()
         self.engine.start()
         try:
@@ -123,6 +136,8 @@ class SpeechServer:
         self.telemetry.metrics.set_serving(False)
         self._servicer.drain()
         await self._server.stop(self.limits.grace_seconds)
+        if self._health_server:
+            await self._health_server.stop(0)
         await asyncio.to_thread(self.engine.stop, ENGINE_STOP_SECONDS)
         self._servicer.close()
 
@@ -170,8 +185,28 @@ async def _serve(server: SpeechServer, on_ready: Callable[[SpeechServer], None])
             signal.signal(number, handler)
 
 
-def _options(limits: Limits) -> list[tuple[str, int]]:
+def _listen(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:
+    """Take a port and return it.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    try:
+        if tls:
+            return server.add_secure_port(address, tls.credentials())
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(
+            f"cannot listen on {address}; is another server there? choose another port"
+        ) from error
+
+
+def _options(limits: Limits, security: Security) -> list[tuple[str, int]]:
+    # Clients whose certificate is no longer accepted must not stay for ever; running streams do
+    # not notice that others go to a new connection.
+    age = [("grpc.max_connection_age_ms", 3_600_000)] if security.tls_client_ca else []
     return [
+        *age,
         # Twice the limit, so that what is a little too large is refused by us, with the remedy.
         ("grpc.max_receive_message_length", min(2 * limits.max_message_bytes, (1 << 31) - 1)),
         # A second server on the port is an error, not a silent share of the calls.
@@ -181,4 +216,8 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
+        # Connections that never say anything, and too many of them.
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", 900_000),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
     ]

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Iterable
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from ossicle.service.errors import RETRY_SECONDS, ServiceError
+from ossicle.service.limits import Limits
 
+from .arrival import awaiting, name_of_call
+from .caller import caller
 from .quota import Quota
 from .tokens import Token, find_token
 from .watched import Watched
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = grpc.aio.ServicerContext[Any, Any]
 
 # Whoever starts, stops and balances servers asks for their health and has no token.
 _HEALTH = "/grpc.health.v1.Health/"
 _STREAMS = ("/StreamingRecognize", "/Recognize")
 # Enough for everybody who watches a server's health.
 _MOST_HEALTH_CALLS = 100
-
-caller: ContextVar[str] = ContextVar("ossicle_caller", default="")
-"""The name of the token that the running call came with; "" if it needed none."""
 
 
 class Gate(grpc.aio.ServerInterceptor):
@@ -36,18 +35,19 @@ class Gate(grpc.aio.ServerInterceptor):
 
     Args:
         tokens: who may call; None lets everybody in.
-        max_calls: calls open at the same time, of everybody together; health checks apart.
+        limits: how many calls may be open, health checks apart, and how long a request may take
+            to arrive.
         on_refusal: told of each refusal in one word, for a metric.
     """
 
     def __init__(
         self,
         tokens: Watched[tuple[Token, ...]] | None,
-        max_calls: int,
+        limits: Limits,
         on_refusal: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._tokens = tokens
-        self._max_calls = max_calls
+        self._limits = limits
         self._on_refusal = on_refusal
         self._quota = Quota()
         self._open = {True: 0, False: 0}  # of health checks, and of all else
@@ -58,12 +58,17 @@ class Gate(grpc.aio.ServerInterceptor):
         details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """The handler of a call, or one that refuses it."""
+        handler = await continuation(details)
+        if handler is None:
+            return None  # there is no such method, whoever asks
         try:
             self._admit(details.method, details.invocation_metadata)
         except _RefusalError as refused:
             self._on_refusal(refused.reason)
             return _refusing(refused.error)
-        return await continuation(details)
+        if handler.request_streaming:
+            return handler
+        return awaiting(handler, self._limits.recording_arrival_seconds)
 
     def _admit(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         """Let a call in.
@@ -73,7 +78,7 @@ class Gate(grpc.aio.ServerInterceptor):
         """
         health = method.startswith(_HEALTH)
         token = None if health or self._tokens is None else _shown(metadata, self._tokens.current())
-        most = _MOST_HEALTH_CALLS if health else self._max_calls
+        most = _MOST_HEALTH_CALLS if health else self._limits.max_calls
         if self._open[health] >= most:
             raise _RefusalError(
                 "open_calls",
@@ -167,7 +172,7 @@ def _unauthenticated(reason: str, message: str) -> _RefusalError:
 def _refusing(error: ServiceError) -> Handler:
     """A handler that ends the call; as it could read a stream, gRPC receives no message for it."""
 
-    async def refuse(requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        await error.abort(context, uuid.uuid4().hex)
+    async def refuse(requests: object, context: Context) -> None:
+        await error.abort(context, name_of_call())
 
     return grpc.stream_stream_rpc_method_handler(refuse)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from ossicle.service.security.caller import caller
 
 from .call import REQUEST_ID, Call, current_call, request_id
 from .metrics import ServerMetrics
@@ -83,6 +84,8 @@ class CallObserver(grpc.aio.ServerInterceptor):
         """Observe one call from its start to its end; the task that runs it is its own."""
         metadata = context.invocation_metadata()
         call = Call(request_id(metadata), path.rpartition("/")[2])
+        if caller.get():
+            call.facts["client"] = caller.get()
         current_call.set(call)
         # Not initial metadata, after which gRPC's clients may not retry a call that is refused.
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))

@@ -1,0 +1,74 @@
+"""The one request of a call that is no stream, which must arrive in some time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+from ossicle.service.errors import ServiceError, invalid
+from ossicle.service.telemetry.call import current_call
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def awaiting(handler: Handler, seconds: float) -> Handler:
+    """A handler that does the same as one of a single request, but waits for it not for ever.
+
+    gRPC itself would, and a request that never arrives would be held in memory as long. To a client
+    both are the same: a stream of one request.
+
+    Args:
+        handler: a handler whose requests are no stream.
+        seconds: how long the request may take to arrive.
+    """
+    if handler.response_streaming:
+        behaviour = cast("Callable[..., Any]", handler.unary_stream)
+        make = grpc.stream_stream_rpc_method_handler
+    else:
+        behaviour = cast("Callable[..., Any]", handler.unary_unary)
+        make = grpc.stream_unary_rpc_method_handler
+
+    async def answer(requests: AsyncIterator[Any], context: Context) -> Any:
+        return await behaviour(await _arrived(requests, context, seconds), context)
+
+    async def answers(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        async for response in behaviour(await _arrived(requests, context, seconds), context):
+            yield response
+
+    chosen: Callable[..., Any] = answers if inspect.isasyncgenfunction(behaviour) else answer
+    return make(chosen, handler.request_deserializer, handler.response_serializer)
+
+
+def name_of_call() -> str:
+    """The name of the running call, or one for a call that nobody has named."""
+    call = current_call.get()
+    return call.request_id if call else uuid.uuid4().hex
+
+
+async def _arrived(requests: AsyncIterator[Any], context: Context, seconds: float) -> Any:
+    """The request.
+
+    Raises:
+        grpc.aio.AbortError: it has not arrived in time, or there is none.
+    """
+    request = asyncio.ensure_future(anext(requests, None))
+    try:
+        await asyncio.wait({request}, timeout=seconds)
+    finally:
+        request.cancel()
+    if not request.done():
+        error = ServiceError(
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            f"the request has not arrived within {seconds:g} s; send long recordings as a stream",
+        )
+        await error.abort(context, name_of_call())
+    found = request.result()
+    if found is None:
+        await invalid("the request is missing; send one").abort(context, name_of_call())
+    return found
