@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
-import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,10 +18,14 @@ from ossicle.service.commands.options import (
     with_group,
 )
 from ossicle.service.commands.output import errors_in_one_line, fail
+from ossicle.service.commands.telemetry import TelemetryOptions, with_telemetry
 from ossicle.service.limits import Limits, environment_variable, flag
+from ossicle.service.telemetry.logs import LogFormat
 
 if TYPE_CHECKING:
     from ossicle.service.server import SpeechServer
+
+log = logging.getLogger(__name__)
 
 _LIMITS = [
     inspect.Parameter(
@@ -42,6 +46,7 @@ _LIMITS = [
 ]
 
 
+@with_telemetry
 @with_group("limits", _LIMITS, Limits)
 def serve_command(
     host: Annotated[
@@ -75,34 +80,59 @@ def serve_command(
     ] = 0,
     *,
     limits: Limits,
+    telemetry: TelemetryOptions,
 ) -> None:
     """Serve a model over gRPC until Ctrl-C or SIGTERM.
 
     The connection is neither encrypted nor authenticated. At the end every stream is still sent
     its last final result.
     """
-    import logging
-
     from ossicle.model.decoding.decoders import DecodingConfig
     from ossicle.model.runtime import ModelError
     from ossicle.service.engine import EngineStopped
     from ossicle.service.server import SpeechServer, run_server
 
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
     threads = threads or os.cpu_count() or 1
     search = DecodingConfig(decoder.value if decoder else None, beam_width)
-    with errors_in_one_line(ModelError, EngineStopped, OSError):
+    with (
+        errors_in_one_line(ModelError, EngineStopped, OSError),
+        telemetry.started() as (watched, metrics),
+    ):
         network, decoding = local_model(model, threads)
         try:
-            server = SpeechServer(network, limits, host, port, decoding=decoding, search=search)
+            server = SpeechServer(
+                network,
+                limits,
+                host,
+                port,
+                decoding=decoding,
+                search=search,
+                telemetry=watched,
+            )
         except ValueError as error:
             fail(str(error), USAGE)
-        run_server(server, lambda server: print(banner(server, threads), flush=True))
+
+        def announce(server: SpeechServer) -> None:
+            if telemetry.log_format is LogFormat.JSON:
+                log.info("serving", extra={"facts": description(server, threads, metrics)})
+            else:
+                print(banner(server, threads, metrics), flush=True)
+
+        run_server(server, announce)
 
 
-def banner(server: SpeechServer, threads: int) -> str:
+def description(server: SpeechServer, threads: int, metrics: str) -> dict[str, str | int | float]:
+    """What a newly started server says of itself in one line of its log."""
+    return {
+        "address": server.address,
+        "metrics": metrics,
+        "model": server.engine.info.name,
+        "threads": threads,
+        **asdict(server.limits),
+    }
+
+
+def banner(server: SpeechServer, threads: int, metrics: str) -> str:
     """What a newly started server says of itself: where it is, what it serves, its limits."""
     from ossicle.service.client.messages import AUTO, ENCODINGS
 
@@ -121,5 +151,6 @@ def banner(server: SpeechServer, threads: int) -> str:
         f"audio      {encodings}; 8 to 192 kHz\n"
         f"threads    {threads}\n"
         f"decoder    {search}\n"
+        f"metrics    {metrics or 'not served'}\n"
         f"limits\n{limits}"
     )
