@@ -61,9 +61,9 @@ class AioStream:
         await self._wait_for_room()
         self._stream.finalize()
 
-    def close(self) -> None:
-        """Write no more; the last final follows."""
-        self._stream.close()
+    def close(self, interrupted: bool = False) -> None:
+        """Write no more; the last final follows, and tells if the audio would have gone on."""
+        self._stream.close(interrupted)
 
     def cancel(self) -> None:
         """Give up the stream; its slot is free soon and its events end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -28,8 +28,10 @@ from .session import (
     Final,
     Partial,
     SessionConfig,
+    Silence,
     SpeechBegin,
     SpeechEnd,
+    UtteranceEnd,
 )
 from .values import DEFAULT_BOOST
 
@@ -51,7 +53,12 @@ _EVENT_TYPES = {
     SpeechBegin: pb.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN,
     SpeechEnd: pb.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_END,
     EndOfUtterance: pb.SPEECH_EVENT_TYPE_END_OF_UTTERANCE,
+    Silence: pb.SPEECH_EVENT_TYPE_SILENCE,
 }
+_UTTERANCE_ENDS = {
+    reason: pb.UtteranceEnd.Value(f"UTTERANCE_END_{reason.name}") for reason in UtteranceEnd
+}
+MAX_PREVIOUS_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -76,12 +83,12 @@ class AnswerSettings:
     Attributes:
         word_times: words with times.
         word_confidences: words with confidences.
-        voice_activity: events when speech begins and ends.
+        events: the kinds of events.
     """
 
     word_times: bool
     word_confidences: bool
-    voice_activity: bool = False
+    events: frozenset[type[Event]]
 
 
 def refuse_unknown_fields(request: Message) -> None:
@@ -187,10 +194,17 @@ def audio_settings(config: pb.RecognitionConfig) -> AudioSettings:
     return AudioSettings(encoding, config.sample_rate_hertz, channels)
 
 
-def answer_settings(config: pb.RecognitionConfig, voice_activity: bool = False) -> AnswerSettings:
+def answer_settings(
+    config: pb.RecognitionConfig, streaming: pb.StreamingRecognitionConfig | None = None
+) -> AnswerSettings:
     """What is to be told besides text."""
+    events: set[type[Event]] = {EndOfUtterance}
+    if streaming is not None and streaming.enable_voice_activity_events:
+        events |= {SpeechBegin, SpeechEnd}
+    if streaming is not None and streaming.enable_silence_events:
+        events.add(Silence)
     return AnswerSettings(
-        config.enable_word_time_offsets, config.enable_word_confidence, voice_activity
+        config.enable_word_time_offsets, config.enable_word_confidence, frozenset(events)
     )
 
 
@@ -207,8 +221,14 @@ def streaming_session(
     """How a stream is to be answered.
 
     Raises:
-        ServiceError: INVALID_ARGUMENT for a duration out of its range.
+        ServiceError: INVALID_ARGUMENT for a duration out of its range, or too much said before.
     """
+    said = tuple(config.previous_transcripts)
+    if (characters := sum(map(len, said))) > MAX_PREVIOUS_CHARACTERS:
+        raise invalid(
+            f"previous_transcripts have {characters} characters, more than the "
+            f"{MAX_PREVIOUS_CHARACTERS} allowed; send the latest only"
+        )
     durations = {
         field.name: value.seconds + value.nanos / 1e9
         for field, value in config.endpointing_config.ListFields()
@@ -222,7 +242,7 @@ def streaming_session(
         config.single_utterance,
         endpointing,
         max(config.config.max_alternatives, 1),
-        decoding,
+        replace(decoding, said=said),
     )
 
 
@@ -240,9 +260,10 @@ def streaming_response(
             is_final=final,
             stability=0.0 if isinstance(event, Final) else event.stability,
             result_end_offset=duration(event.offset),
+            utterance_end=_UTTERANCE_ENDS[event.reason] if isinstance(event, Final) else None,
         )
         return response
-    if not (settings.voice_activity or isinstance(event, EndOfUtterance)):
+    if type(event) not in settings.events:
         return None
     response.speech_event_type = _EVENT_TYPES[type(event)]
     response.speech_event_offset.CopyFrom(duration(event.offset))

@@ -296,9 +296,9 @@ class Engine:
             item = stream.inbox.popleft()
             if item is Request.FINALIZE:
                 session.finalize()
-            elif item is Request.CLOSE:
-                session.close()
-            elif not isinstance(item, Request):
+            elif isinstance(item, Request):
+                session.close(interrupted=item is Request.INTERRUPT)
+            else:
                 session.accept(item)
         if session.finished:
             self._end_stream(stream, None)

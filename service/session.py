@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,6 +108,16 @@ class Alternative:
     confidence: float
 
 
+class UtteranceEnd(Enum):
+    """Why an utterance ended; after the first three a new stream could go on in the same way."""
+
+    SILENCE = auto()
+    FINALIZE = auto()
+    END_OF_AUDIO = auto()
+    MAX_DURATION = auto()
+    INTERRUPTED = auto()
+
+
 @dataclass(frozen=True)
 class Final(Event):
     """What an utterance said; it is over.
@@ -114,10 +125,12 @@ class Final(Event):
     Attributes:
         alternatives: its readings, best first, at least one.
         start: where the utterance started.
+        reason: why it ended.
     """
 
     alternatives: tuple[Alternative, ...]
     start: float
+    reason: UtteranceEnd
 
     @property
     def text(self) -> str:
@@ -150,6 +163,11 @@ class EndOfUtterance(Event):
     """The one utterance of a ``single_utterance`` stream is over; its final follows."""
 
 
+@dataclass(frozen=True)
+class Silence(Event):
+    """Nothing was said since the last final."""
+
+
 class Session:
     """One stream.
 
@@ -176,6 +194,7 @@ class Session:
         self._received = 0
         self._boundaries: deque[int] = deque()  # where finalize and close were asked for
         self._closed = False
+        self._interrupted = False
         self._segment = 0  # position of the present segment's frame 0
         self._fed = 0  # frames of the segment that were taken, padding included
         self._utterance = 0  # position of the present utterance's start
@@ -205,18 +224,22 @@ class Session:
         """Ask for a final of what was accepted so far; the session goes on."""
         self._boundaries.append(self._received)
 
-    def close(self) -> None:
-        """Accept no more; a last final follows and then the session is finished."""
+    def close(self, interrupted: bool = False) -> None:
+        """Accept no more; a last final follows and then the session is finished.
+
+        Args:
+            interrupted: the audio would have gone on.
+        """
         if not self._closed:
             self._closed = True
+            self._interrupted = interrupted
             self._boundaries.append(self._received)
 
     def settle(self) -> list[Event]:
         """Answer the requests for a final that no audio precedes."""
         events: list[Event] = []
         while self._boundaries and self._boundaries[0] == self._segment and not self.finished:
-            events += self._end_utterance(0)
-            self._pass_boundary()
+            events += self._end_by_boundary(0)
         return events
 
     def take(self, frames: int) -> NDArray[np.float32] | None:
@@ -268,8 +291,7 @@ class Session:
         segment = self._segment
         events = self._advance(start, log_probs[start - first : max(end - first, start - first)])
         if last and self._segment == segment and not self.finished:
-            events += self._end_utterance(end)
-            self._pass_boundary()
+            events += self._end_by_boundary(end)
         self._forget()
         return events
 
@@ -290,7 +312,7 @@ class Session:
             if self._detector.cuts_before(separator):
                 self._decoder.advance(log_probs[undecoded:i])
                 undecoded = i
-                events += self._end_by_rule(frame, cut=True)
+                events += self._end_by_rule(frame, UtteranceEnd.MAX_DURATION)
                 if self.finished:
                     return events
                 self._detector.restart_utterance()
@@ -305,16 +327,18 @@ class Session:
                 else:
                     self._decoder.advance(log_probs[undecoded : i + 1])
                     if self._heard or self._config.single_utterance:
-                        events += self._end_by_rule(frame + 1)
-                    elif self._detector.in_speech:
-                        # Speech was cut just before, and nothing came after the cut.
-                        events.append(self._speech_end(frame + 1))
+                        events += self._end_by_rule(frame + 1, UtteranceEnd.SILENCE)
+                    else:
+                        if self._detector.in_speech:
+                            # Speech was cut just before, and nothing came after the cut.
+                            events.append(self._speech_end(frame + 1))
+                        events.append(self._silence(frame + 1))
                     self._start_segment(self._position(frame + 1))
                     return events
             if not self._detector.spoken and self._decoded(frame + 1) >= self._forget_samples:
                 self._decoder.advance(log_probs[undecoded : i + 1])
                 undecoded = i + 1
-                self._forget_silence(frame + 1)
+                events += self._forget_silence(frame + 1)
         self._decoder.advance(log_probs[undecoded:])
         if self._config.interim_results:
             events += self._changed_partial(start + len(best))
@@ -325,12 +349,16 @@ class Session:
         """Whether the utterance has a word: a beam may find one where no frame alone has any."""
         return self._detector.spoken or bool(self._decoder.hypothesis().text)
 
-    def _forget_silence(self, frame: int) -> None:
+    def _forget_silence(self, frame: int) -> list[Event]:
         """Start the utterance again at ``frame``, unless there is a word in it."""
         if self._heard:
             self._detector.note_word()
-        else:
-            self._start_utterance(self._position(frame))
+            return []
+        self._start_utterance(self._position(frame))
+        return [self._silence(frame)]
+
+    def _silence(self, frame: int) -> Event:
+        return Silence(self._time(frame), self._time(frame))
 
     def _changed_partial(self, frame: int) -> list[Event]:
         decoded = self._decoded(frame) // self._frame
@@ -343,28 +371,39 @@ class Session:
         time = self._time(frame)
         return [Partial(time, time, text, self._timed(words, time), settled / len(text))]
 
-    def _end_by_rule(self, frame: int, cut: bool = False) -> list[Event]:
+    def _end_by_rule(self, frame: int, reason: UtteranceEnd) -> list[Event]:
         """The events that end an utterance before ``frame`` because a rule says so."""
+        events = self._end_utterance(frame, reason)
         if not self._config.single_utterance:
-            return self._end_utterance(frame, cut)
+            return events
         time = self._time(frame)
-        events = self._end_utterance(frame)
         return [*events[:-1], EndOfUtterance(time, time), events[-1]]
 
-    def _end_utterance(self, frame: int, cut: bool = False) -> list[Event]:
-        """The final of what was decoded, and start the next utterance at ``frame``.
+    def _end_by_boundary(self, frame: int) -> list[Event]:
+        """The events that end an utterance before ``frame`` because the owner asked for it."""
+        if len(self._boundaries) > 1 or not self._closed:
+            reason = UtteranceEnd.FINALIZE
+        elif self._interrupted:
+            reason = UtteranceEnd.INTERRUPTED
+        else:
+            reason = UtteranceEnd.END_OF_AUDIO
+        events = self._end_utterance(frame, reason)
+        self._pass_boundary()
+        return events
 
-        A ``cut`` is in the midst of speech, which goes on in the next utterance.
-        """
+    def _end_utterance(self, frame: int, reason: UtteranceEnd) -> list[Event]:
+        """The final of what was decoded, and start the next utterance at ``frame``."""
         events: list[Event] = []
-        if self._detector.in_speech and not cut:
+        cut = reason is UtteranceEnd.MAX_DURATION and not self._config.single_utterance
+        # After a cut and after an interruption the speech goes on.
+        if self._detector.in_speech and not (cut or reason is UtteranceEnd.INTERRUPTED):
             events.append(self._speech_end(frame))
         time = self._time(frame)
         readings = tuple(
             self._alternative(hypothesis, time)
             for hypothesis in self._decoder.finish(self._config.alternatives)
         )
-        events.append(Final(time, time, readings, self._utterance / self._rate))
+        events.append(Final(time, time, readings, self._utterance / self._rate, reason))
         self._start_utterance(self._position(frame))
         self.finished = self.finished or self._config.single_utterance
         return events

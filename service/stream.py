@@ -25,6 +25,7 @@ class Request(Enum):
 
     FINALIZE = "finalize"
     CLOSE = "close"
+    INTERRUPT = "interrupt"
 
 
 class Stream:
@@ -85,9 +86,13 @@ class Stream:
         """Ask for a final of what was written so far."""
         self._queue(Request.FINALIZE)
 
-    def close(self) -> None:
-        """Write no more: the last final follows and then ``on_end(None)``."""
-        self._queue(Request.CLOSE)
+    def close(self, interrupted: bool = False) -> None:
+        """Write no more: the last final follows and then ``on_end(None)``.
+
+        Args:
+            interrupted: the audio would have gone on, which that final tells.
+        """
+        self._queue(Request.INTERRUPT if interrupted else Request.CLOSE)
 
     def cancel(self) -> None:
         """Give up the stream and its slot; neither results nor the end are announced any more."""

@@ -77,7 +77,7 @@ class StreamingCall:
         convert.check_config(config.config, self._engine.info)
         decoding = convert.decoding_config(config.config, self._engine.decoding, self._search)
         session = convert.streaming_session(config, decoding)
-        answer = convert.answer_settings(config.config, config.enable_voice_activity_events)
+        answer = convert.answer_settings(config.config, config)
         intake = AudioIntake(
             convert.audio_settings(config.config),
             self._limits.max_session_seconds or math.inf,
@@ -136,7 +136,8 @@ class StreamingCall:
         if self._error and not stream.samples:
             stream.cancel()
         else:
-            stream.close()
+            drained = self._error is not None and self._error.code is grpc.StatusCode.UNAVAILABLE
+            stream.close(interrupted=drained)
 
     async def _pass_on(
         self,

@@ -45,11 +45,13 @@ class DecodingConfig:
         beam_width: hypotheses kept from frame to frame, at most twice as many where there are
             phrases; 0 is the model's default.
         phrases: to listen for.
+        said: what was said before, the latest last; context for the rescoring.
     """
 
     search: Search | None = None
     beam_width: int = 0
     phrases: tuple[Phrase, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 _SETTINGS_PARTS: tuple[tuple[str, Any, str], ...] = (
@@ -231,12 +233,15 @@ class Decoding:
         if config.beam_width:
             beam = replace(beam, width=config.beam_width)
         weights = self.settings.rescoring
+        reranker = None
+        if self._rescorer and weights.weight:
+            reranker = Reranker(self._rescorer, weights, config.said)
         return BeamDecoder(
             info.tokens,
             info.frame_seconds,
             partial(BeamSearch, space, scorer, beam),
             annotator,
-            Reranker(self._rescorer, weights) if self._rescorer and weights.weight else None,
+            reranker,
         )
 
     def _build_matcher(self, phrases: tuple[Phrase, ...]) -> PhraseMatcher:

@@ -41,12 +41,20 @@ class RescoringWeights:
 
 
 class Reranker:
-    """Sorts the N-best lists of one stream anew, knowing what was said before."""
+    """Sorts the N-best lists of one stream anew, knowing what was said before.
 
-    def __init__(self, rescorer: Rescorer, weights: RescoringWeights) -> None:
+    Args:
+        rescorer: the language model.
+        weights: how much it counts.
+        said: what was said before the stream, the latest last.
+    """
+
+    def __init__(
+        self, rescorer: Rescorer, weights: RescoringWeights, said: Sequence[str] = ()
+    ) -> None:
         self._rescorer = rescorer
         self._weights = weights
-        self._said: deque[str] = deque(maxlen=_REMEMBERED)
+        self._said = deque(filter(None, said), maxlen=_REMEMBERED)
 
     def remember(self, text: str) -> None:
         """Take what an utterance said as context of the next."""

@@ -55,6 +55,16 @@ def test_texts_are_sorted_by_both_judgements(rescorer: Rescorer) -> None:
     assert texts != TEXTS
 
 
+def test_what_was_said_before_a_stream_is_as_good_as_what_was_said_in_it(
+    rescorer: Rescorer,
+) -> None:
+    one, other = Reranker(rescorer, WEIGHTS), Reranker(rescorer, WEIGHTS, ["a dog", "", "it sat"])
+    fresh = one(TEXTS, SCORES)
+    for text in ("a dog", "", "it sat"):
+        one.remember(text)
+    assert one(TEXTS, SCORES) == other(TEXTS, SCORES) != fresh
+
+
 def test_only_the_best_texts_are_judged(rescorer: Rescorer) -> None:
     texts, _ = Reranker(rescorer, replace(WEIGHTS, texts=2))(TEXTS, SCORES)
     assert sorted(texts) == sorted(TEXTS[:2])

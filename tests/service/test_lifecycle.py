@@ -14,6 +14,7 @@ from calls import (
     LiveStream,
     audio,
     finalize,
+    results,
     start,
     stream,
     transcripts,
@@ -167,8 +168,9 @@ def test_shutting_down_sends_every_stream_its_final(
             assert time.monotonic() - started < 8
             for live in streams:
                 responses, end = until_error(live)
-                (final,) = transcripts(responses)
-                assert final
+                (final,) = results(responses, final=True)
+                assert final.alternatives[0].transcript
+                assert final.utterance_end == pb.UTTERANCE_END_INTERRUPTED
                 assert end.code() is grpc.StatusCode.UNAVAILABLE
                 assert "shutting down" in end.details()
             with pytest.raises(grpc.RpcError) as end:

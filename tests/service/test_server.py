@@ -244,6 +244,27 @@ def test_ten_minutes_of_silence_are_quick_and_yield_one_empty_final(stub: Any) -
 # What a server says of itself
 
 
+def test_finals_tell_why_they_came_and_silence_is_told_on_demand(stub: Any, speech: bytes) -> None:
+    requests = [audio(speech[: 2 * SECOND]), finalize(), audio(bytes(12 * SECOND))]
+    silent = stream(stub, start(enable_silence_events=True), *requests)
+    told = [r for r in silent if r.speech_event_type == pb.SPEECH_EVENT_TYPE_SILENCE]
+    assert [seconds(response.speech_event_offset) for response in told] == [7.0, 12.0]
+    assert [result.utterance_end for result in results(silent, final=True)] == [
+        pb.UTTERANCE_END_FINALIZE,
+        pb.UTTERANCE_END_END_OF_AUDIO,
+    ]
+    assert not events(stream(stub, start(), *requests))
+
+
+def test_what_was_said_before_is_limited(stub: Any) -> None:
+    before = ["we sailed for a week"] * 100
+    assert stream(stub, start(previous_transcripts=before))
+    with pytest.raises(grpc.RpcError) as refusal:
+        stream(stub, start(previous_transcripts=before * 11))
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "previous_transcripts have 22000 characters" in refusal.value.details()
+
+
 def test_models_and_limits_are_listed(stub: Any, model: Any) -> None:
     response = stub.ListModels(pb.ListModelsRequest())
     (listed,) = response.models

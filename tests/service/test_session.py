@@ -19,8 +19,10 @@ from ossicle.service.session import (
     Partial,
     Session,
     SessionConfig,
+    Silence,
     SpeechBegin,
     SpeechEnd,
+    UtteranceEnd,
 )
 
 SECOND = "_" * 25
@@ -132,7 +134,7 @@ def test_speech_ends_with_its_utterance_at_the_latest(tapes: Any) -> None:
 def test_speech_ends_if_it_is_given_up_right_after_a_cut(tapes: Any) -> None:
     config = SessionConfig(interim_results=False, endpointing=EndpointConfig(0.2, 1.2, 1))
     events = Runner(tapes, config).feed([tapes.record("abcdefghijklm_" + PAUSE + "n")])
-    kinds = [type(event) for event in events if not isinstance(event, Final)]
+    kinds = [type(event) for event in events if not isinstance(event, Final | Silence)]
     assert kinds == [SpeechBegin, SpeechEnd, SpeechBegin, SpeechEnd]
     assert texts(events)[0] == "abcdefghijklm"
 
@@ -221,7 +223,8 @@ def test_silence_yields_nothing_and_is_forgotten(tapes: Any) -> None:
         runner.session.accept(tapes.record(SECOND * 60))
         runner.run()
         sizes.append(len(pickle.dumps(runner.session)))
-    assert runner.events == []
+    assert [type(event) for event in runner.events] == [Silence] * 119
+    assert runner.events[-1].offset == pytest.approx(595)
     assert max(sizes) < min(sizes) + 200
     assert texts(runner.feed([tapes.record("one")])) == ["one"]
 
@@ -234,7 +237,7 @@ def test_endless_silence_without_a_rule_that_ends_it_is_forgotten_by_the_beam(ta
         runner.session.accept(tapes.record(SECOND * 60))
         runner.run()
         sizes.append(len(pickle.dumps(runner.session)))
-    assert runner.events == []
+    assert {type(event) for event in runner.events} == {Silence}
     assert max(sizes) < 1.1 * min(sizes)
     assert texts(runner.feed([tapes.record("one")])) == ["one"]
 
@@ -333,6 +336,61 @@ def test_finals_do_not_depend_on_chunks_or_blocks(
         chunked += [*np.split(part, sorted(cut % (len(part) + 1) for cut in cuts)), FINALIZE]
     expected = Runner(tapes, config, block=1).feed(whole)
     assert Runner(tapes, config, block).feed(chunked) == expected
+
+
+def test_a_final_tells_why_it_came(tapes: Any) -> None:
+    config = SessionConfig(interim_results=False, endpointing=EndpointConfig(5, 0.4, 1))
+    said = tapes.record("one" + PAUSE + "abcdefghijklm")
+    events = Runner(tapes, config).feed([said, FINALIZE, FINALIZE, tapes.record("two")])
+    assert [final.reason for final in finals(events)] == [
+        UtteranceEnd.SILENCE,
+        UtteranceEnd.MAX_DURATION,
+        UtteranceEnd.FINALIZE,
+        UtteranceEnd.FINALIZE,
+        UtteranceEnd.END_OF_AUDIO,
+    ]
+
+
+def test_an_interrupted_utterance_has_a_final_but_no_end_of_speech(tapes: Any) -> None:
+    runner = Runner(tapes, SessionConfig(interim_results=False))
+    runner.session.accept(tapes.record("one tw"))
+    runner.session.close(interrupted=True)
+    runner.run()
+    begin, final = runner.events
+    assert isinstance(begin, SpeechBegin)
+    assert isinstance(final, Final)
+    assert (final.text, final.reason) == ("one tw", UtteranceEnd.INTERRUPTED)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    said=st.lists(
+        st.sampled_from(["one ", "two", '"', PAUSE, SECOND * 6, FINALIZE]), min_size=1, max_size=8
+    )
+)
+def test_another_session_goes_on_from_where_the_network_started_afresh(
+    tapes: Any, said: list[Any]
+) -> None:
+    """From any final but a cut one, and from any silence, as clients do whose server is gone."""
+    items = [item if item is FINALIZE else tapes.record(item) for item in said]
+    events = Runner(tapes).feed(items)
+    known = [final for final in finals(events) if final.reason is not UtteranceEnd.END_OF_AUDIO]
+    for event in [*known, *(event for event in events if isinstance(event, Silence))]:
+        start = round(event.offset * 16_000)
+        rest: list[Any] = []
+        position = 0
+        for item in items:
+            if item is FINALIZE:
+                rest += [item] if position > start else []
+                continue
+            rest.append(item[max(start - position, 0) :])
+            position += len(item)
+        later = [final for final in finals(events) if final.offset > event.offset]
+        resumed = [final for final in finals(Runner(tapes).feed(rest)) if final.offset]
+        assert [final.text for final in resumed] == [final.text for final in later]
+        assert [final.offset + event.offset for final in resumed] == pytest.approx(
+            [final.offset for final in later]
+        )
 
 
 def test_output_that_is_not_a_number_is_refused(tapes: Any) -> None:

@@ -29,12 +29,22 @@ class AudioEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIO_ENCODING_WAV: _ClassVar[AudioEncoding]
     AUDIO_ENCODING_M4A: _ClassVar[AudioEncoding]
 
+class UtteranceEnd(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UTTERANCE_END_UNSPECIFIED: _ClassVar[UtteranceEnd]
+    UTTERANCE_END_SILENCE: _ClassVar[UtteranceEnd]
+    UTTERANCE_END_MAX_DURATION: _ClassVar[UtteranceEnd]
+    UTTERANCE_END_FINALIZE: _ClassVar[UtteranceEnd]
+    UTTERANCE_END_END_OF_AUDIO: _ClassVar[UtteranceEnd]
+    UTTERANCE_END_INTERRUPTED: _ClassVar[UtteranceEnd]
+
 class SpeechEventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SPEECH_EVENT_TYPE_UNSPECIFIED: _ClassVar[SpeechEventType]
     SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN: _ClassVar[SpeechEventType]
     SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_END: _ClassVar[SpeechEventType]
     SPEECH_EVENT_TYPE_END_OF_UTTERANCE: _ClassVar[SpeechEventType]
+    SPEECH_EVENT_TYPE_SILENCE: _ClassVar[SpeechEventType]
 DECODER_TYPE_UNSPECIFIED: DecoderType
 DECODER_TYPE_GREEDY: DecoderType
 DECODER_TYPE_BEAM: DecoderType
@@ -48,10 +58,17 @@ AUDIO_ENCODING_MP3: AudioEncoding
 AUDIO_ENCODING_WEBM_OPUS: AudioEncoding
 AUDIO_ENCODING_WAV: AudioEncoding
 AUDIO_ENCODING_M4A: AudioEncoding
+UTTERANCE_END_UNSPECIFIED: UtteranceEnd
+UTTERANCE_END_SILENCE: UtteranceEnd
+UTTERANCE_END_MAX_DURATION: UtteranceEnd
+UTTERANCE_END_FINALIZE: UtteranceEnd
+UTTERANCE_END_END_OF_AUDIO: UtteranceEnd
+UTTERANCE_END_INTERRUPTED: UtteranceEnd
 SPEECH_EVENT_TYPE_UNSPECIFIED: SpeechEventType
 SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN: SpeechEventType
 SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_END: SpeechEventType
 SPEECH_EVENT_TYPE_END_OF_UTTERANCE: SpeechEventType
+SPEECH_EVENT_TYPE_SILENCE: SpeechEventType
 
 class RecognizeRequest(_message.Message):
     __slots__ = ("config", "audio_content")
@@ -86,18 +103,22 @@ class Finalize(_message.Message):
     def __init__(self) -> None: ...
 
 class StreamingRecognitionConfig(_message.Message):
-    __slots__ = ("config", "interim_results", "single_utterance", "endpointing_config", "enable_voice_activity_events")
+    __slots__ = ("config", "interim_results", "single_utterance", "endpointing_config", "enable_voice_activity_events", "previous_transcripts", "enable_silence_events")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     INTERIM_RESULTS_FIELD_NUMBER: _ClassVar[int]
     SINGLE_UTTERANCE_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTING_CONFIG_FIELD_NUMBER: _ClassVar[int]
     ENABLE_VOICE_ACTIVITY_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_TRANSCRIPTS_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_SILENCE_EVENTS_FIELD_NUMBER: _ClassVar[int]
     config: RecognitionConfig
     interim_results: bool
     single_utterance: bool
     endpointing_config: EndpointingConfig
     enable_voice_activity_events: bool
-    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., interim_results: bool = ..., single_utterance: bool = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ..., enable_voice_activity_events: bool = ...) -> None: ...
+    previous_transcripts: _containers.RepeatedScalarFieldContainer[str]
+    enable_silence_events: bool
+    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., interim_results: bool = ..., single_utterance: bool = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ..., enable_voice_activity_events: bool = ..., previous_transcripts: _Optional[_Iterable[str]] = ..., enable_silence_events: bool = ...) -> None: ...
 
 class RecognitionConfig(_message.Message):
     __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "language_code", "model", "max_alternatives", "enable_word_time_offsets", "enable_word_confidence", "speech_contexts", "decoder")
@@ -164,18 +185,20 @@ class StreamingRecognizeResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[StreamingRecognitionResult, _Mapping]]] = ..., speech_event_type: _Optional[_Union[SpeechEventType, str]] = ..., speech_event_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_processed: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class StreamingRecognitionResult(_message.Message):
-    __slots__ = ("alternatives", "is_final", "stability", "result_end_offset", "channel_tag")
+    __slots__ = ("alternatives", "is_final", "stability", "result_end_offset", "channel_tag", "utterance_end")
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     IS_FINAL_FIELD_NUMBER: _ClassVar[int]
     STABILITY_FIELD_NUMBER: _ClassVar[int]
     RESULT_END_OFFSET_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_TAG_FIELD_NUMBER: _ClassVar[int]
+    UTTERANCE_END_FIELD_NUMBER: _ClassVar[int]
     alternatives: _containers.RepeatedCompositeFieldContainer[SpeechRecognitionAlternative]
     is_final: bool
     stability: float
     result_end_offset: _duration_pb2.Duration
     channel_tag: int
-    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., is_final: bool = ..., stability: _Optional[float] = ..., result_end_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., channel_tag: _Optional[int] = ...) -> None: ...
+    utterance_end: UtteranceEnd
+    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., is_final: bool = ..., stability: _Optional[float] = ..., result_end_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., channel_tag: _Optional[int] = ..., utterance_end: _Optional[_Union[UtteranceEnd, str]] = ...) -> None: ...
 
 class SpeechRecognitionResult(_message.Message):
     __slots__ = ("alternatives", "result_end_offset", "channel_tag")
