@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,6 +60,12 @@ def seconds(duration: Duration) -> float:
 
 def events(responses: list[Any]) -> list[int]:
     return [r.speech_event_type for r in responses if r.speech_event_type]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import grpc
 import numpy as np
@@ -117,8 +117,9 @@ class ServerThread:
         limits: Limits | None = None,
         port: int = 0,
         decoding: Decoding | None = None,
+        **options: Any,
     ) -> None:
-        self.server = SpeechServer(model, limits, port=port, decoding=decoding)
+        self.server = SpeechServer(model, limits, port=port, decoding=decoding, **options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -142,9 +143,10 @@ def serving(
     limits: Limits | None = None,
     port: int = 0,
     decoding: Decoding | None = None,
+    **options: Any,
 ) -> Iterator[SpeechServer]:
-    """A server while the context lasts."""
-    thread = ServerThread(model, limits, port, decoding)
+    """A server while the context lasts; `options` are further ones of `SpeechServer`."""
+    thread = ServerThread(model, limits, port, decoding, **options)
     try:
         thread.start().result(timeout=30)
         yield thread.server
