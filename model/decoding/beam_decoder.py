@@ -36,7 +36,7 @@ class BeamDecoder:
     Args:
         tokens: all V tokens, the blank first.
         frame_seconds: length of an output frame.
-        search: starts the search of an utterance.
+        search: starts a search; it is told the number of the first frame.
         annotator: gives finals their times and confidences.
         reranker: sorts the texts at the end anew; None leaves them as they are.
     """
@@ -45,7 +45,7 @@ class BeamDecoder:
         self,
         tokens: Sequence[str],
         frame_seconds: float,
-        search: Callable[[], BeamSearch],
+        search: Callable[[int], BeamSearch],
         annotator: Annotator,
         reranker: Reranker | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class BeamDecoder:
         if self._reranker:
             self._reranker.remember(self._final)
         self._final = ""
-        self._search = self._new_search()
+        self._search = self._new_search(0)
         self._memory = FrameMemory()
         self._silent = False
         self._shown: list[TimedToken] = []
@@ -77,7 +77,7 @@ class BeamDecoder:
         # Silence is looked for at certain frames, whatever the pieces are.
         while len(log_probs):
             rest = SILENCE_KEPT - self._memory.end % SILENCE_KEPT
-            self._search.advance(log_probs[:rest], self._memory.end)
+            self._search.advance(log_probs[:rest])
             self._memory.add(log_probs[:rest])
             log_probs = log_probs[rest:]
             if self._memory.end % SILENCE_KEPT == 0:
@@ -86,7 +86,7 @@ class BeamDecoder:
     def _forget_silence(self) -> None:
         silent = self._search.empty_lead() > _SILENCE_LEAD
         if silent and self._silent:
-            self._search = self._new_search()
+            self._search = self._new_search(self._memory.end)
             self._memory.forget(self._memory.end - SILENCE_KEPT)
         self._silent = silent
 

@@ -239,7 +239,7 @@ class Decoding:
         return BeamDecoder(
             info.tokens,
             info.frame_seconds,
-            partial(BeamSearch, space, scorer, beam),
+            partial(BeamSearch, scorer, beam),
             annotator,
             reranker,
         )

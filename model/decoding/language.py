@@ -43,6 +43,7 @@ class Language:
 
     Attributes:
         standing: (M,) for each node of the lexicon, what an unfinished word there is worth.
+        ending: (M,) what a word that ends there is worth at most.
     """
 
     def __init__(self, ngram: NgramModel, tokens: Sequence[str], weights: LanguageWeights) -> None:
@@ -60,6 +61,9 @@ class Language:
         self.standing = weights.lm_weight * look_ahead + weights.word_score
         self.standing[self.lexicon.outside] += weights.unknown_score
         self.standing[ROOT] = 0.0
+        # No word is more than certain, if the language model counts for it and not against it.
+        unknown = np.where(self.lexicon.words < 0, weights.unknown_score, 0.0)
+        self.ending = weights.word_score + unknown
 
     def weighed(self, weights: LanguageWeights) -> Language:
         """The same model with other weights."""
@@ -71,12 +75,17 @@ class Language:
         self, contexts: NDArray[np.int64], nodes: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """What words that end at nodes (N,) after contexts (N,) are worth, and the new contexts."""
-        words = self.lexicon.words[nodes]
+        # Many texts differ in earlier words only: each question is asked once.
+        _, first, asked = np.unique(
+            contexts * self.lexicon.nodes + nodes, return_index=True, return_inverse=True
+        )
+        words = self.lexicon.words[nodes[first]]
         unknown = words < 0
-        log_probs, after = self.ngram.score(contexts, np.where(unknown, self.ngram.unk, words))
+        words = np.where(unknown, self.ngram.unk, words)
+        log_probs, after = self.ngram.score(contexts[first], words)
         scores = self.weights.lm_weight * log_probs.astype(np.float64) + self.weights.word_score
         scores[unknown] += self.weights.unknown_score
-        return scores, after
+        return scores[asked], after[asked]
 
     def end_scores(self, contexts: NDArray[np.int64]) -> NDArray[np.float64]:
         """What ending the sentence in contexts (N,) is worth."""
@@ -105,116 +114,154 @@ class Language:
 
 
 # The rows of a text's state. `_WORD` is a float64 seen as an int64.
-_NODE, _CONTEXT, _WORD, _CONTEXT_AFTER, _MATCH, _ROWS = range(6)
+_NODE, _CONTEXT, _WORD, _CONTEXT_AFTER, _MATCH, STATE_ROWS = range(6)
 
 
+@dataclass(frozen=True)
 class TextScorer:
-    """Scores the texts of one stream's hypotheses as they grow.
+    """What judges the texts of one stream's hypotheses.
 
-    The state of K texts is an int64 array (rows, K), whose columns may be copied, dropped and put
-    in any order.
+    The state of K texts is an int64 array (STATE_ROWS, K), whose columns may be copied, dropped and
+    put in any order.
 
-    Args:
+    Attributes:
         space: number of the token that separates words.
         language: None: all words are worth the same.
         phrases: to listen for.
     """
 
-    def __init__(
-        self, space: int, language: Language | None, phrases: PhraseMatcher | None
-    ) -> None:
-        self._space = space
-        self._language = language
-        self._phrases = phrases
-
-    @property
-    def largest_gain(self) -> float:
-        """More than this no single token adds because of phrases."""
-        return self._phrases.largest_gain if self._phrases else 0.0
-
-    @property
-    def promises(self) -> bool:
-        """Whether any text may have something that is `promised`."""
-        return self._phrases is not None
-
-    def promised(self, state: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What of the scores of K texts is lost unless they complete a phrase, (K,)."""
-        if not self._phrases:
-            return np.zeros(state.shape[1])
-        return self._phrases.promised(state[_MATCH])
+    space: int
+    language: Language | None = None
+    phrases: PhraseMatcher | None = None
 
     def start(self) -> NDArray[np.int64]:
-        """The state of one empty text, (rows, 1)."""
-        state = np.zeros((_ROWS, 1), dtype=np.int64)
+        """The state of one empty text, (STATE_ROWS, 1)."""
+        state = np.zeros((STATE_ROWS, 1), dtype=np.int64)
         state[_NODE] = ROOT
         state.view(np.float64)[_WORD] = np.nan
-        if self._language:
-            state[_CONTEXT] = self._language.ngram.start()
-        if self._phrases:
-            state[_MATCH] = self._phrases.start
+        if self.language:
+            state[_CONTEXT] = self.language.ngram.start()
+        if self.phrases:
+            state[_MATCH] = self.phrases.start
         return state
-
-    def extend(
-        self, state: NDArray[np.int64], texts: NDArray[np.int64], tokens: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Add tokens (N,) to the texts in columns `texts` (N,) of `state`.
-
-        No space may follow a space.
-
-        Returns:
-            What is gained by it, (N,), and the new states (rows, N).
-        """
-        new = state[:, texts]
-        gains = np.zeros(len(texts))
-        if self._language:
-            gains += self._spell(self._language, state, new, texts, tokens)
-        if self._phrases:
-            gained, new[_MATCH] = self._phrases.step(new[_MATCH], tokens)
-            gains += gained
-        return gains, new
-
-    def _spell(
-        self,
-        language: Language,
-        state: NDArray[np.int64],
-        new: NDArray[np.int64],
-        texts: NDArray[np.int64],
-        tokens: NDArray[np.int64],
-    ) -> NDArray[np.float64]:
-        lexicon = language.lexicon
-        before = new[_NODE]
-        nodes = lexicon.follow(before, tokens)
-        gains: NDArray[np.float64] = language.standing[nodes] - language.standing[before]
-        gains += (nodes == lexicon.outside) * language.weights.letter_score
-        spaces = np.flatnonzero(tokens == self._space)
-        if len(spaces):
-            ending = texts[spaces]
-            # A text that stays in the beam is asked for its last word's score in many frames.
-            known = state.view(np.float64)[_WORD]
-            fresh = np.unique(ending[np.isnan(known[ending])])
-            if len(fresh):
-                known[fresh], state[_CONTEXT_AFTER, fresh] = language.word_scores(
-                    state[_CONTEXT, fresh], state[_NODE, fresh]
-                )
-            gains[spaces] = known[ending] - language.standing[before[spaces]]
-            nodes[spaces] = ROOT
-            new[_CONTEXT, spaces] = state[_CONTEXT_AFTER, ending]
-        new[_NODE] = nodes
-        new.view(np.float64)[_WORD] = np.nan
-        return gains
 
     def finish(self, state: NDArray[np.int64]) -> NDArray[np.float64]:
         """What is gained when the texts end here, (K,)."""
         texts = np.arange(state.shape[1])
         gains = np.zeros(len(texts))
         contexts = state[_CONTEXT].copy()
-        if self._language:
+        if self.language:
             words = np.flatnonzero(state[_NODE] != ROOT)
-            scores, contexts[words] = self._language.word_scores(
+            scores, contexts[words] = self.language.word_scores(
                 contexts[words], state[_NODE, words]
             )
-            gains[words] = scores - self._language.standing[state[_NODE, words]]
-            gains += self._language.end_scores(contexts)
-        if self._phrases:
-            gains += self._phrases.finish(state[_MATCH])
+            gains[words] = scores - self.language.standing[state[_NODE, words]]
+            gains += self.language.end_scores(contexts)
+        if self.phrases:
+            gains += self.phrases.finish(state[_MATCH])
         return gains
+
+
+class ScorerBatch:
+    """The scorers of B streams, asked for the texts of all of them at once.
+
+    The texts of a stream lie next to each other, in the order of the streams.
+
+    Args:
+        scorers: with the same language.
+
+    Attributes:
+        largest_gain: (B,), more than this no single token adds because of phrases.
+        promises: whether any text may have something that is `promised`.
+    """
+
+    def __init__(self, scorers: Sequence[TextScorer]) -> None:
+        self._space, self._language = scorers[0].space, scorers[0].language
+        phrases = [scorer.phrases for scorer in scorers]
+        self._phrases = [(number, each) for number, each in enumerate(phrases) if each]
+        self.promises = bool(self._phrases)
+        self.largest_gain = np.array([each.largest_gain if each else 0.0 for each in phrases])
+
+    def promised(self, state: NDArray[np.int64], streams: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What of the scores of texts of `streams` (K,) is lost unless they complete a phrase."""
+        promised = np.zeros(len(streams))
+        for number, phrases in self._phrases:
+            own = _part(streams, number)
+            promised[own] = phrases.promised(state[_MATCH, own])
+        return promised
+
+    def extend(
+        self,
+        state: NDArray[np.int64],
+        texts: NDArray[np.int64],
+        tokens: NDArray[np.int64],
+        streams: NDArray[np.int64],
+        needed: NDArray[np.float64],
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.int64]]:
+        """Add tokens (N,) to the texts in columns `texts` (N,) of `state`.
+
+        No space may follow a space.
+
+        Args:
+            streams: (N,), whose texts they are.
+            needed: (N,). A text whose words gain no more than this is not wanted, and may be left
+                out; so no word of it need be looked up.
+
+        Returns:
+            Which are not left out, as places (M,) in order; what each gains, (M,), and its new
+            state, (STATE_ROWS, M).
+        """
+        if self._language:
+            places, gains, new = self._spell(self._language, state, texts, tokens, needed)
+        else:
+            places, gains = np.arange(len(texts)), np.zeros(len(texts))
+            new = state.take(texts, axis=1)
+        if self._phrases:
+            tokens, streams = tokens[places], streams[places]
+            for number, phrases in self._phrases:
+                own = _part(streams, number)
+                gained, new[_MATCH, own] = phrases.step(new[_MATCH, own], tokens[own])
+                gains[own] += gained
+        return places, gains, new
+
+    def _spell(
+        self,
+        language: Language,
+        state: NDArray[np.int64],
+        texts: NDArray[np.int64],
+        tokens: NDArray[np.int64],
+        needed: NDArray[np.float64],
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.int64]]:
+        """As `extend`, without phrases."""
+        before = state[_NODE, texts]
+        spaces = tokens == self._space
+        nodes = language.lexicon.follow(before, tokens)
+        nodes[spaces] = ROOT
+        # What it gains at most: what words that end are worth is not looked up yet.
+        gains = np.where(spaces, language.ending[before], language.standing[nodes])
+        gains += np.where(nodes == language.lexicon.outside, language.weights.letter_score, 0.0)
+        gains -= language.standing[before]
+        places = np.flatnonzero(gains > needed)
+        texts, gains, before = texts[places], gains[places], before[places]
+        new = state.take(texts, axis=1)
+        new[_NODE] = nodes[places]
+        new.view(np.float64)[_WORD] = np.nan
+        spaces = np.flatnonzero(spaces[places])
+        if len(spaces):
+            ending = texts[spaces]
+            # A text that stays in the beam is asked for its last word's score in many frames.
+            known = state.view(np.float64)[_WORD]
+            fresh = ending[np.isnan(known[ending])]
+            if len(fresh):
+                known[fresh], state[_CONTEXT_AFTER, fresh] = language.word_scores(
+                    state[_CONTEXT, fresh], state[_NODE, fresh]
+                )
+            gains[spaces] = known[ending] - language.standing[before[spaces]]
+            new[_CONTEXT, spaces] = state[_CONTEXT_AFTER, ending]
+        return places, gains, new
+
+
+def _part(streams: NDArray[np.int64], number: int) -> slice:
+    """Where one stream's texts are among those of `streams` (N,)."""
+    begin, end = streams.searchsorted([number, number + 1]).tolist()
+    return slice(begin, end)

@@ -16,6 +16,7 @@ ROOT = 0
 """The node at which every word begins."""
 
 _PADDING = 255
+_LETTERS = 64  # whose bits are in one number
 
 
 class Lexicon:
@@ -66,10 +67,23 @@ class Lexicon:
         self.words = np.full(self.nodes, -1, dtype=np.int32)
         self.words[node] = numbers
         self.look_ahead = np.concatenate([*look_ahead, [np.float32(-np.inf)]]).astype(np.float32)
-        # An edge's key is its upper node and its letter. The last is above all that is asked for,
-        # so that every place that searchsorted gives is valid.
-        last = np.array([np.iinfo(np.int64).max])
-        self._keys = np.concatenate([*keys, last]).astype(np.int64)
+        self._link(np.concatenate(keys).astype(np.int64) if keys else np.zeros(0, np.int64))
+
+    def _link(self, edges: NDArray[np.int64]) -> None:
+        """Make an index of the edges, sorted: the upper node's number times V, plus the letter.
+
+        Of each node and each `_LETTERS` letters it has one bit for each letter that leads on, and
+        the number of the lower node of the first: those of the others follow.
+        """
+        self._groups = -(-self._tokens // _LETTERS)
+        self._bits = np.uint64(1) << (np.arange(self._tokens) % _LETTERS).astype(np.uint64)
+        nodes, letters = np.divmod(edges, self._tokens)
+        entries = nodes * self._groups + letters // _LETTERS
+        self._letters = np.zeros(self.nodes * self._groups, dtype=np.uint64)
+        np.bitwise_or.at(self._letters, entries, self._bits[letters])
+        self._first = np.zeros(self.nodes * self._groups, dtype=np.int32)
+        fresh = np.flatnonzero(np.diff(entries, prepend=-1))
+        self._first[entries[fresh]] = fresh + 1
 
     @property
     def size(self) -> int:
@@ -78,9 +92,11 @@ class Lexicon:
 
     def follow(self, nodes: NDArray[np.int64], letters: NDArray[np.int64]) -> NDArray[np.int64]:
         """The nodes (N,) to which letters (N,), token numbers, lead from nodes (N,)."""
-        wanted = nodes * self._tokens + letters
-        place = self._keys.searchsorted(wanted)
-        return np.where(self._keys[place] == wanted, place + 1, self.outside)
+        entries = nodes * self._groups + letters // _LETTERS
+        leading = self._letters[entries]
+        bits = self._bits[letters]
+        before = np.bitwise_count(leading & (bits - np.uint64(1)))
+        return np.where(leading & bits, self._first[entries] + before, self.outside)
 
 
 def _spell(

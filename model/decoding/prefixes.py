@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_NONE = -1
+NO_ENTRY = -1
+"""The entry of the empty text."""
+
 _FIRST_CAPACITY = 1024
 
 
@@ -26,12 +28,11 @@ class PrefixTree:
         return self._size
 
     def add(
-        self, parents: NDArray[np.int64], tokens: NDArray[np.int64], frame: int
-    ) -> NDArray[np.int64]:
-        """Append tokens (N,), emitted at `frame`, to the entries `parents` (N,), -1 for none.
+        self, parents: NDArray[np.int64], tokens: NDArray[np.int64], frames: NDArray[np.int64]
+    ) -> None:
+        """Append tokens (N,), emitted at `frames` (N,), to the entries `parents` (N,), -1 for none.
 
-        Returns:
-            The new entries (N,).
+        The new entries are numbered on from `len`; a parent may be one of them.
         """
         size = self._size + len(parents)
         if size > self._entries.shape[1]:
@@ -39,14 +40,15 @@ class PrefixTree:
             larger[:, : self._size] = self._entries[:, : self._size]
             self._entries = larger
         new = self._entries[:, self._size : size]
-        new[0], new[1], new[2] = parents, tokens, frame
-        entries = np.arange(self._size, size)
+        new[0], new[1], new[2] = parents, tokens, frames
         self._size = size
-        return entries
 
-    def move(self, entries: NDArray[np.int64], frame: int) -> None:
-        """Say that the last tokens of `entries` were rather emitted at `frame`."""
-        self._entries[2, entries] = frame
+    def move(self, entries: NDArray[np.int64], frames: NDArray[np.int64]) -> None:
+        """Say that the last tokens of `entries` (N,) were rather emitted at `frames` (N,).
+
+        Of several frames for one entry the last counts.
+        """
+        self._entries[2, entries] = frames
 
     @property
     def crowded(self) -> bool:
@@ -59,17 +61,16 @@ class PrefixTree:
         Returns:
             The numbers (K,) that the live entries have from now on.
         """
-        parents = self._entries[0]
-        reached = np.zeros(self._size + 1, dtype=bool)  # one more: -1 is the last
-        reached[: self._trunk] = True
-        reached[_NONE] = True
-        front = live[~reached[live]]
-        while len(front):
-            reached[front] = True
-            front = np.unique(parents[front])
-            front = front[~reached[front]]
-        kept = np.flatnonzero(reached[:-1])
-        renumbered = np.full(self._size + 1, _NONE, dtype=np.int64)
+        parents = self._entries[0, : self._size].tolist()
+        reached = bytearray(self._size + 1)  # one more: -1 is the last
+        reached[: self._trunk] = b"\1" * self._trunk
+        reached[NO_ENTRY] = 1
+        for entry in live.tolist():
+            while not reached[entry]:
+                reached[entry] = 1
+                entry = parents[entry]
+        kept = np.frombuffer(reached[:-1], dtype=np.uint8).nonzero()[0]
+        renumbered = np.full(self._size + 1, NO_ENTRY, dtype=np.int64)
         renumbered[kept] = np.arange(len(kept))
         entries = self._entries[:, kept]
         entries[0] = renumbered[entries[0]]

@@ -42,11 +42,9 @@ def by_enumeration(log_probs: np.ndarray) -> dict[tuple[int, ...], float]:
 
 
 def search(log_probs: np.ndarray, config: BeamConfig, cuts: tuple[int, ...] = ()) -> BeamSearch:
-    beam = BeamSearch(SPACE, TextScorer(SPACE, None, None), config)
-    first = 0
+    beam = BeamSearch(TextScorer(SPACE), config)
     for piece in np.split(log_probs, cuts):
-        beam.advance(piece, first)
-        first += len(piece)
+        beam.advance(piece)
     return beam
 
 

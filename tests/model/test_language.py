@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
-from ossicle.model.decoding.language import Language, LanguageWeights, TextScorer
+from ossicle.model.decoding.language import Language, LanguageWeights, ScorerBatch, TextScorer
 from ossicle.model.decoding.phrases import NATS, Phrase, PhraseMatcher
 from ossicle.model.ngram.model import NgramModel
 
@@ -21,12 +21,25 @@ def language(ngrams: NgramModel) -> Language:
     return Language(ngrams, TOKENIZER.tokens, WEIGHTS)
 
 
+def extend(
+    scorer: TextScorer,
+    state: np.ndarray,
+    texts: list[int],
+    tokens: list[int],
+    needed: float = -np.inf,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add tokens to texts of one stream."""
+    none = np.zeros(len(texts), dtype=np.int64)
+    least = np.full(len(texts), needed)
+    return ScorerBatch([scorer]).extend(state, np.array(texts), np.array(tokens), none, least)
+
+
 def score(scorer: TextScorer, text: str) -> float:
     """What a text gains, letter by letter, in the company of others."""
     state = np.repeat(scorer.start(), 3, axis=1)
     total = 0.0
     for token in TOKENIZER.encode(text):
-        gains, states = scorer.extend(state, np.array([1, 2, 1]), np.array([3, token, token]))
+        _, gains, states = extend(scorer, state, [1, 2, 1], [3, token, token])
         total += gains[2]
         state = states[:, [1, 2, 0]]
     return total + float(scorer.finish(state)[1])
@@ -61,7 +74,7 @@ def test_a_text_is_worth_its_words(
     language: Language, ngrams: NgramModel, words: list[str], space: bool
 ) -> None:
     text = " ".join(words)
-    scorer = TextScorer(SPACE, language, None)
+    scorer = TextScorer(SPACE, language)
     truth = by_definition(ngrams, text)
     assert score(scorer, text) == pytest.approx(truth, abs=1e-4)
     if words and space:
@@ -71,10 +84,10 @@ def test_a_text_is_worth_its_words(
 def test_while_a_word_is_spelled_the_best_that_begins_so_stands_for_it(
     language: Language, ngrams: NgramModel
 ) -> None:
-    scorer = TextScorer(SPACE, language, None)
+    scorer = TextScorer(SPACE, language)
     state, total = scorer.start(), 0.0
     for token in TOKENIZER.encode("th"):
-        (gain,), state = scorer.extend(state, np.array([0]), np.array([token]))
+        _, (gain,), state = extend(scorer, state, [0], [token])
         total += gain
     best = max(
         float(log_prob)
@@ -94,7 +107,7 @@ def test_other_weights_leave_the_first_as_they_are(language: Language) -> None:
 
 @pytest.mark.parametrize("word", ["zoo", "catz", "th", "thequick"])
 def test_a_word_of_a_phrase_is_not_charged_for_being_unknown(language: Language, word: str) -> None:
-    plain = TextScorer(SPACE, language, None)
+    plain = TextScorer(SPACE, language)
     phrases = PhraseMatcher([Phrase(f"the {word}", 2.0)], TOKENIZER.tokens, language.unknown_prices)
     scorer = TextScorer(SPACE, language, phrases)
     text = f"see the {word}"
@@ -109,4 +122,4 @@ def test_a_word_of_a_phrase_is_not_charged_for_being_unknown(language: Language,
 
 
 def test_without_language_model_all_texts_are_worth_the_same() -> None:
-    assert score(TextScorer(SPACE, None, None), "any words") == 0.0
+    assert score(TextScorer(SPACE), "any words") == 0.0

@@ -6,22 +6,29 @@ from hypothesis import strategies as st
 from ossicle.model.decoding.prefixes import PrefixTree
 
 
+def add(tree: PrefixTree, parents: list[int], tokens: list[int], frame: int) -> list[int]:
+    """Add tokens that one frame emitted; the new entries."""
+    first = len(tree)
+    tree.add(np.array(parents), np.array(tokens), np.full(len(parents), frame))
+    return list(range(first, len(tree)))
+
+
 def test_a_path_gives_its_tokens_and_frames() -> None:
     tree = PrefixTree()
-    (first,) = tree.add(np.array([-1]), np.array([5]), 3)
-    left, right = tree.add(np.array([first, first]), np.array([6, 7]), 8)
+    (first,) = add(tree, [-1], [5], 3)
+    left, right = add(tree, [first, first], [6, 7], 8)
     assert tree.tokens(int(left)) == ([5, 6], [3, 8])
     assert tree.tokens(int(right)) == ([5, 7], [3, 8])
     assert tree.tokens(-1) == ([], [])
-    tree.move(np.array([right]), 10)
+    tree.move(np.array([right, right]), np.array([9, 10]))
     assert tree.tokens(int(right)) == ([5, 7], [3, 10])
 
 
 def test_a_moved_token_does_not_pass_the_next() -> None:
     tree = PrefixTree()
-    (first,) = tree.add(np.array([-1]), np.array([5]), 3)
-    (second,) = tree.add(np.array([first]), np.array([6]), 8)
-    tree.move(np.array([first]), 12)
+    (first,) = add(tree, [-1], [5], 3)
+    (second,) = add(tree, [first], [6], 8)
+    tree.move(np.array([first]), np.array([12]))
     assert tree.tokens(int(second)) == ([5, 6], [7, 8])
 
 
@@ -36,7 +43,7 @@ def test_compacting_changes_no_live_hypothesis(seed: int, width: int, compact: l
     for frame, compacts in enumerate(compact):
         parents = rng.integers(len(live), size=width)
         tokens = rng.integers(1, 5, size=width)
-        added = tree.add(live[parents], tokens, frame)
+        added = add(tree, live[parents], tokens, frame)
         stays = rng.integers(len(live), size=rng.integers(0, 3))
         grown = [
             ([*truth[p][0], int(t)], [*truth[p][1], frame])
@@ -55,7 +62,7 @@ def test_a_long_utterance_takes_little_room() -> None:
     live = np.full(width, -1)
     largest = 0
     for frame in range(3000):
-        live = tree.add(live[rng.integers(width, size=width)], np.full(width, 3), frame)
+        live = np.array(add(tree, live[rng.integers(width, size=width)], [3] * width, frame))
         if tree.crowded:
             live = tree.compact(live)
         largest = max(largest, len(tree))
