@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ossicle.service.limits import Limits
     from ossicle.service.rounds import Round
 
+REFUSALS = (
+    *("no_free_slot", "draining", "open_calls", "token_rate", "token_streams"),
+    *("no_token", "bad_token", "unknown_token", "expired_token"),
+)
 # Up to 300 ms, which live results are to keep below, in steps fine enough for a quantile.
 LATENCY_BUCKETS = (
     *(0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.275, 0.3),
@@ -58,9 +62,9 @@ class ServerMetrics:
             "call_seconds", "Time from a call's start to its end.", CALL_BUCKETS, "method"
         )
         self.refused = self._counter(
-            "streams_refused", "Streams and recordings that were not begun, by reason.", "reason"
+            "refused", "Calls that were refused before anything was heard, by reason.", "reason"
         )
-        for reason in ("no_free_slot", "draining"):
+        for reason in REFUSALS:
             self.refused.labels(reason)  # a series must exist before its first increase is seen
         self._serving = self._gauge("serving", "1 while calls are taken, 0 before and after.")
         self._limit = self._gauge(
