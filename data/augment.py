@@ -2,7 +2,7 @@
 
 Each augmentation takes float32 samples (N,) at 16 kHz and a random generator and returns float32
 samples; `Augmenter` applies them with their probabilities in the order sound meets them: speaker
-(speed), room (reverberation), other sounds (noise), microphone (gain), line (codec).
+(speed, pauses), room (reverberation), other sounds (noise), microphone (gain), line (codec).
 What is cheaper on the log-mel frames of a whole batch is in `ossicle.data.spectral`.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ class AugmentConfig:
 
     speed_probability: float = 0.5
     speed_range: tuple[float, float] = (0.88, 1.12)
+    pause_probability: float = 0.5  # before speech, and again after it
+    pause_range: tuple[float, float] = (0.05, 1.0)  # seconds
     reverb_probability: float = 0.15
     reverb_t60_range: tuple[float, float] = (0.1, 0.6)  # seconds
     noise_probability: float = 0.3
@@ -49,6 +52,22 @@ def change_speed(samples: Samples, factor: float) -> Samples:
     if factor == 1.0:
         return samples
     return _float32(soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ"))
+
+
+def add_pauses(samples: Samples, before: float, after: float, rng: np.random.Generator) -> Samples:
+    """Put seconds of near silence before and after speech, as a live stream has and clips lack.
+
+    One in four pauses is digital silence; the others are noise, 30 to 70 dB below the speech.
+    """
+    level = float(np.sqrt(np.mean(np.square(samples)))) if len(samples) else 0.0
+    parts = [samples]
+    for place, seconds in ((0, before), (2, after)):
+        noise = rng.standard_normal(round(seconds * SAMPLE_RATE) + 1)
+        # Real quiet is seldom white: this leans towards low or high frequencies.
+        noise = noise[1:] + rng.uniform(-0.5, 1.0) * noise[:-1]
+        decibels = -math.inf if rng.random() < 0.25 else rng.uniform(-70.0, -30.0)
+        parts.insert(place, _float32(noise * level * 10 ** (decibels / 20)))
+    return np.concatenate(parts)
 
 
 def add_noise(samples: Samples, noise: Samples, snr: float, rng: np.random.Generator) -> Samples:
@@ -196,6 +215,11 @@ class Augmenter:
         c = self.config
         if rng.random() < c.speed_probability:
             samples = change_speed(samples, round(float(rng.uniform(*c.speed_range)), 2))
+        before, after = (
+            rng.uniform(*c.pause_range) if rng.random() < c.pause_probability else 0.0
+            for _ in range(2)
+        )
+        samples = add_pauses(samples, before, after, rng)
         if rng.random() < c.reverb_probability:
             if self.responses and rng.random() < 0.5:
                 response = self.responses[int(rng.integers(len(self.responses)))]

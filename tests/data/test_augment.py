@@ -12,6 +12,7 @@ from ossicle.data.augment import (
     AugmentConfig,
     Augmenter,
     add_noise,
+    add_pauses,
     change_speed,
     load_noise,
     pass_codec,
@@ -106,7 +107,9 @@ def test_unknown_codec_is_named(speech: np.ndarray) -> None:
 
 
 def test_same_generator_same_augmentation(speech: np.ndarray) -> None:
-    always = AugmentConfig(1.0, (0.9, 1.1), 1.0, (0.1, 0.3), 1.0, (5, 10), 1.0, (-20, -3), 1.0)
+    always = AugmentConfig(
+        1.0, (0.9, 1.1), 1.0, (0.1, 0.2), 1.0, (0.1, 0.3), 1.0, (5, 10), 1.0, (-20, -3), 1.0
+    )
     augmenter = Augmenter(always, noises=[tone(200)], responses=[simulate_room(0.2, rng())])
     first, second = augmenter(speech, rng()), augmenter(speech, rng())
     np.testing.assert_array_equal(first, second)
@@ -118,6 +121,7 @@ def test_same_generator_same_augmentation(speech: np.ndarray) -> None:
 def test_probability_zero_is_off(speech: np.ndarray) -> None:
     off = AugmentConfig(
         speed_probability=0,
+        pause_probability=0,
         reverb_probability=0,
         noise_probability=0,
         gain_probability=0,
@@ -129,13 +133,27 @@ def test_probability_zero_is_off(speech: np.ndarray) -> None:
 @pytest.mark.parametrize("length", [1, 7, 100, 4800])
 @pytest.mark.parametrize("level", [0.0, 0.1])
 def test_short_and_silent_clips_survive(length: int, level: float) -> None:
-    always = AugmentConfig(1.0, (0.9, 1.1), 1.0, (0.1, 0.3), 1.0, (5, 10), 1.0, (-20, -3), 1.0)
+    always = AugmentConfig(
+        1.0, (0.9, 1.1), 0.0, (0.1, 0.2), 1.0, (0.1, 0.3), 1.0, (5, 10), 1.0, (-20, -3), 1.0
+    )
     clip = (level * rng().standard_normal(length)).astype(np.float32)
     for codec in ("telephone", "opus", "mp3"):
         augmenter = Augmenter(replace(always, codecs=(codec,)), noises=[tone(200)])
         heard = augmenter(clip, rng())
         assert len(heard) == pytest.approx(length, rel=0.15, abs=1)
         assert np.isfinite(heard).all()
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.25), (1.0, 0.5)])
+def test_pauses_are_quiet_and_leave_the_speech_as_it_is(before: float, after: float) -> None:
+    speech = tone(440)
+    for seed in range(20):
+        heard = add_pauses(speech, before, after, np.random.default_rng(seed))
+        start, end = round(before * SAMPLE_RATE), round(before * SAMPLE_RATE) + len(speech)
+        np.testing.assert_array_equal(heard[start:end], speech)
+        assert len(heard) == len(speech) + round((before + after) * SAMPLE_RATE)
+        for pause in (heard[:start], heard[end:]):
+            assert len(pause) == 0 or np.sqrt(np.mean(pause**2)) < 0.1 * np.sqrt(np.mean(speech**2))
 
 
 def test_load_noise(tmp_path: Path) -> None:
