@@ -23,13 +23,20 @@ class Limits:
     queue_seconds: float = _limit(10, "Audio of one stream that may wait, in seconds, from 1.")
     idle_timeout_seconds: float = _limit(60, "A client may send nothing for so long.")
     max_session_seconds: float = _limit(0, "Most audio of one stream, in seconds; 0 for no limit.")
+    max_call_seconds: float = _limit(0, "A stream may stay open for so long; 0 for no limit.")
     max_message_bytes: int = _limit(16 << 20, "Most bytes of audio in one message.")
+    max_messages_per_second: int = _limit(500, "Messages of a stream; faster ones have to wait.")
     max_unary_seconds: float = _limit(120, "Longest recording for Recognize, in seconds.")
     grace_seconds: float = _limit(10, "Time to send the last finals at shutdown, in seconds.")
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        lowest = {"queue_seconds": 1.0, "max_session_seconds": 0.0, "grace_seconds": 0.0}
+        lowest = {
+            "queue_seconds": 1.0,
+            "max_session_seconds": 0.0,
+            "max_call_seconds": 0.0,
+            "grace_seconds": 0.0,
+        }
         for limit in fields(self):
             value = getattr(self, limit.name)
             least = lowest.get(limit.name, 1.0 if limit.type == "int" else 0.001)

@@ -19,6 +19,7 @@ from .engine import Engine
 from .errors import ServiceError, as_service_error, draining, invalid
 from .intake import AudioIntake
 from .limits import Limits
+from .pace import Pace
 from .telemetry.stream import StreamObserver
 
 T = TypeVar("T")
@@ -53,6 +54,9 @@ class StreamingCall:
         self._observer = observer
         self._request_id = observer.call.request_id
         self._error: ServiceError | None = None
+        self._ends = time.monotonic() + (limits.max_call_seconds or math.inf)
+        # A burst is what a client catches up with after the network has stood still.
+        self._pace = Pace(limits.max_messages_per_second, limits.queue_seconds)
 
     async def run(
         self,
@@ -146,6 +150,8 @@ class StreamingCall:
         stream: AioStream,
     ) -> None:
         while (request := await self._receive(requests)) is not None:
+            if delay := self._pace.delay():
+                await asyncio.sleep(delay)
             await self._handle(request, intake, stream)
         half_closed = time.perf_counter()
         await intake.finish(stream)
@@ -195,14 +201,22 @@ class StreamingCall:
         """The next request, or None if the client has half-closed.
 
         Raises:
-            ServiceError: DEADLINE_EXCEEDED or, for an unknown field, UNIMPLEMENTED.
+            ServiceError: DEADLINE_EXCEEDED if none comes, OUT_OF_RANGE when the call has lasted as
+                long as it may, UNIMPLEMENTED for an unknown field.
         """
+        left = self._ends - time.monotonic()
         # Not wait_for, which before Python 3.12 may lose that it was cancelled.
         message = asyncio.ensure_future(anext(requests, None))
         try:
-            await asyncio.wait({message}, timeout=self._limits.idle_timeout_seconds)
+            await asyncio.wait({message}, timeout=min(left, self._limits.idle_timeout_seconds))
         finally:
             message.cancel()
+        if time.monotonic() >= self._ends:
+            raise ServiceError(
+                grpc.StatusCode.OUT_OF_RANGE,
+                f"the stream has been open for {self._limits.max_call_seconds:g} s, as long as "
+                "one may; go on in another",
+            )
         if message.done():
             request = message.result()
             if request is not None:

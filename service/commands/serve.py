@@ -18,6 +18,7 @@ from ossicle.service.commands.options import (
     with_group,
 )
 from ossicle.service.commands.output import errors_in_one_line, fail
+from ossicle.service.commands.security import SecurityOptions, with_security
 from ossicle.service.commands.telemetry import TelemetryOptions, with_telemetry
 from ossicle.service.limits import Limits, environment_variable, flag
 from ossicle.service.telemetry.logs import LogFormat
@@ -46,6 +47,7 @@ _LIMITS = [
 ]
 
 
+@with_security
 @with_telemetry
 @with_group("limits", _LIMITS, Limits)
 def serve_command(
@@ -53,7 +55,8 @@ def serve_command(
         str,
         typer.Option(
             envvar="OSSICLE_HOST",
-            help="Address to listen on; 0.0.0.0 lets every machine of the network in.",
+            help="Address to listen on; 0.0.0.0 lets every machine of the network in, which needs "
+            "--tls-cert or --insecure.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
@@ -81,11 +84,12 @@ def serve_command(
     *,
     limits: Limits,
     telemetry: TelemetryOptions,
+    security: SecurityOptions,
 ) -> None:
     """Serve a model over gRPC until Ctrl-C or SIGTERM.
 
-    The connection is neither encrypted nor authenticated. At the end every stream is still sent
-    its last final result.
+    Without a certificate it listens in clear text, and only where no other machine can reach it.
+    At the end every stream is still sent its last final result.
     """
     from ossicle.model.decoding.decoders import DecodingConfig
     from ossicle.model.runtime import ModelError
@@ -108,6 +112,7 @@ def serve_command(
                 decoding=decoding,
                 search=search,
                 telemetry=watched,
+                security=security,
             )
         except ValueError as error:
             fail(str(error), USAGE)
@@ -125,6 +130,8 @@ def description(server: SpeechServer, threads: int, metrics: str) -> dict[str, s
     """What a newly started server says of itself in one line of its log."""
     return {
         "address": server.address,
+        "transport": server.security.transport(server.host),
+        "clients": server.security.clients(),
         "metrics": metrics,
         "model": server.engine.info.name,
         "threads": threads,
@@ -151,6 +158,8 @@ def banner(server: SpeechServer, threads: int, metrics: str) -> str:
         f"audio      {encodings}; 8 to 192 kHz\n"
         f"threads    {threads}\n"
         f"decoder    {search}\n"
+        f"transport  {server.security.transport(server.host)}\n"
+        f"clients    {server.security.clients()}\n"
         f"metrics    {metrics or 'not served'}\n"
         f"limits\n{limits}"
     )

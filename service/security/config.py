@@ -1,8 +1,8 @@
-"""How a server is protected: each choice has a flag and an environment variable."""
+"""How a server is protected."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,36 +14,26 @@ from .watched import Watched
 
 @dataclass(frozen=True)
 class Security:
-    """Who may reach a server; ``help`` in each field's metadata says what it chooses.
+    """Who may reach a server.
+
+    Attributes:
+        tls_cert: PEM file of the server's certificate chain, its own first; None for clear text.
+        tls_key: PEM file of the certificate's private key.
+        tls_client_ca: PEM file of authorities: clients need a certificate of theirs.
+        tokens: file of tokens: calls need one of them.
+        insecure: listen in clear text where other machines can read what is said.
+        health_port: another port, in clear text, for health checks alone; 0 for none.
 
     Raises:
         ValueError: choices that make no sense together.
     """
 
-    tls_cert: Path | None = field(
-        default=None,
-        metadata={
-            "help": "PEM file of the server's certificate chain, its own first: turns TLS on."
-        },
-    )
-    tls_key: Path | None = field(
-        default=None, metadata={"help": "PEM file of the certificate's private key."}
-    )
-    tls_client_ca: Path | None = field(
-        default=None,
-        metadata={"help": "PEM file of authorities: clients need a certificate of theirs."},
-    )
-    tokens: Path | None = field(
-        default=None, metadata={"help": "File of ossicle token: calls need one of its tokens."}
-    )
-    insecure: bool = field(
-        default=False,
-        metadata={"help": "Listen in clear text where other machines can read what is said."},
-    )
-    health_port: int = field(
-        default=0,
-        metadata={"help": "Another port, in clear text, for health checks alone; 0: none."},
-    )
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tokens: Path | None = None
+    insecure: bool = False
+    health_port: int = 0
 
     def __post_init__(self) -> None:
         """Check what belongs together."""
@@ -97,17 +87,19 @@ class Security:
                 "network is your own (a container's, a proxy's that speaks TLS)"
             )
 
-    def describe(self, host: str) -> list[str]:
-        """For people: how connections are protected, and who is answered."""
-        tls, tokens = self.server_tls, self.known_tokens
-        if tls:
-            names = ", ".join(tls.certificate.names) or "no host"
-            transport = f"TLS, certificate for {names} until {tls.certificate.until}"
-        elif listens_on_loopback(host):
-            transport = "clear text, on this machine alone"
-        else:
-            transport = "CLEAR TEXT, others can listen (--insecure)"
-        who = ["with a certificate of --tls-client-ca"] if self.tls_client_ca else []
-        if tokens:
-            who.append(f"with one of {len(tokens.current())} tokens")
-        return [transport, " and ".join(who) or "everybody who can connect"]
+    def transport(self, host: str) -> str:
+        """For people: how connections to ``host`` are protected."""
+        if self.server_tls:
+            certificate = self.server_tls.certificate
+            names = ", ".join(certificate.names) or "no host"
+            return f"TLS, certificate for {names} until {certificate.until}"
+        if listens_on_loopback(host):
+            return "clear text, on this machine alone"
+        return "CLEAR TEXT: others can listen (--insecure)"
+
+    def clients(self) -> str:
+        """For people: who is answered."""
+        conditions = ["with a certificate of --tls-client-ca"] if self.tls_client_ca else []
+        if self.known_tokens:
+            conditions.append(f"with a token, {len(self.known_tokens.current())} known")
+        return ", ".join(conditions) or "everybody who can connect"

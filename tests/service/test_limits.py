@@ -16,7 +16,9 @@ def test_limits_are_told_as_they_would_be_typed() -> None:
         ["--queue-seconds", "10"],
         ["--idle-timeout-seconds", "0.25"],
         ["--max-session-seconds", "1234567"],
+        ["--max-call-seconds", "0"],
         ["--max-message-bytes", "16777216"],
+        ["--max-messages-per-second", "500"],
         ["--max-unary-seconds", "120"],
         ["--grace-seconds", "10"],
     ]
@@ -29,6 +31,8 @@ def test_limits_are_told_as_they_would_be_typed() -> None:
         ({"queue_seconds": 0.5}, "--queue-seconds is 0.5; give 1 or more"),
         ({"idle_timeout_seconds": 0}, "--idle-timeout-seconds is 0; give"),
         ({"max_session_seconds": -1}, "--max-session-seconds is -1; give 0 or more"),
+        ({"max_call_seconds": -1}, "--max-call-seconds is -1; give 0 or more"),
+        ({"max_messages_per_second": 0}, "--max-messages-per-second is 0; give 1 or more"),
         ({"max_message_bytes": 1 << 31}, "--max-message-bytes is 2147483648"),
     ],
 )
