@@ -92,17 +92,22 @@ class Access:
             return grpc.insecure_channel(address, options=channel_options())
         return grpc.secure_channel(address, _credentials(self.tls), options=self._options(self.tls))
 
-    def aio_channel(self, address: str) -> grpc.aio.Channel:
+    def aio_channel(self, address: str, *, alone: bool = False) -> grpc.aio.Channel:
         """A channel for asyncio.
+
+        Args:
+            address: host and port.
+            alone: with a connection of its own; else channels to one address share theirs.
 
         Raises:
             OSError, ValueError: as :meth:`channel`.
         """
         self.check(address)
+        own: list[tuple[str, str | int]] = [("grpc.use_local_subchannel_pool", int(alone))]
         if self.tls is None:
-            return grpc.aio.insecure_channel(address, options=channel_options())
+            return grpc.aio.insecure_channel(address, options=[*channel_options(), *own])
         return grpc.aio.secure_channel(
-            address, _credentials(self.tls), options=self._options(self.tls)
+            address, _credentials(self.tls), options=[*self._options(self.tls), *own]
         )
 
     @property

@@ -13,6 +13,7 @@ from ossicle.service.commands.output import fail, one_line
 
 if TYPE_CHECKING:
     from ossicle.service.client import SpeechClient
+    from ossicle.service.client.access import Access
 
 _PANEL = "Connection to a server"
 
@@ -78,15 +79,27 @@ class Connection:
 
     def open(self, server: str) -> SpeechClient:
         """A client; options that cannot be followed end the command."""
-        from ossicle.service.client import SpeechClient, Tls
+        from ossicle.service.client import SpeechClient
+
+        access = self.access(server)
+        try:
+            return SpeechClient(server, tls=access.tls, token=access.token)
+        except (OSError, ValueError) as error:
+            fail(one_line(error), USAGE)
+
+    def access(self, server: str) -> Access:
+        """What they say, checked for an address; what cannot be followed ends the command."""
+        from ossicle.service.client.access import Access, Tls
 
         try:
             tls = None
             if self.tls or self.ca or self.client_cert or self.client_key or self.server_name:
                 tls = Tls(self.ca, self.client_cert, self.client_key, self.server_name)
-            return SpeechClient(server, tls=tls, token=self._token())
+            access = Access(tls, self._token())
+            access.check(server)
         except (OSError, ValueError) as error:
             fail(one_line(error), USAGE)
+        return access
 
     def _token(self) -> str | None:
         """A token on the command line could be read by everybody on this machine."""
