@@ -56,6 +56,10 @@ def evaluate_command(
         int, typer.Option(min=1, help="Recordings that step together; 1 is a single live stream.")
     ] = 8,
     threads: ThreadsOption = 1,
+    silence: Annotated[
+        float,
+        typer.Option(help="Seconds of silence before each recording, as a live stream has."),
+    ] = 0.0,
     noise: Annotated[
         Path | None,
         typer.Option(help="JSONL manifest of noises: also measure with noise at 20, 10, 5, 0 dB."),
@@ -101,6 +105,7 @@ def evaluate_command(
             DecodingConfig(decoder.value if decoder else None, beam_width),
             step_frames=chunk_ms // frame_ms,
             batch=batch,
+            silence=silence,
         )
         sets = [(name, path, read_manifest(path)) for name, path in _named(manifests)]
         noises = None if noise is None else Noises.load(noise)
@@ -202,6 +207,7 @@ def _record(
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         version=version("ossicle"),
         noise_digest="" if noise is None else file_digest(noise),
+        silence=evaluation.silence,
     )
     cost = Cost(
         audio_seconds=evaluation.audio_seconds,
@@ -229,10 +235,11 @@ def _print(record: Record) -> None:
         )
     _out.print(table)
     settings, cost = record.settings, record.cost
+    after = f"; each after {settings.silence:g} s of silence" if settings.silence else ""
     _out.print(
         f"{settings.model} {settings.precision}, {settings.decoder}: {cost.speed:.0f} times real "
         f"time on {settings.threads} thread(s), {settings.batch} recording(s) stepping together "
-        f"by {settings.chunk_ms} ms, decoding of audio files not counted\n"
+        f"by {settings.chunk_ms} ms, decoding of audio files not counted{after}\n"
         f"seconds of one core for a second of audio: network {cost.network:.4f}, decoder "
         f"{cost.decoder:.4f}",
         highlight=False,

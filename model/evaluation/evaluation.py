@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ class Evaluation:
         config: which decoder each recording gets.
         step_frames: output frames (of 40 ms) to a step; 4 are the 160 ms of a live stream.
         batch: how many recordings step together.
+        silence: seconds of it before each recording, as in a live stream before somebody speaks;
+            times of words are counted from the recording's own start.
         audio_seconds: heard so far.
         network, decoder: time spent so far.
 
@@ -78,6 +80,7 @@ class Evaluation:
     config: DecodingConfig = field(default_factory=DecodingConfig)
     step_frames: int = 4
     batch: int = 8
+    silence: float = 0.0
     audio_seconds: float = 0.0
     network: Stopwatch = field(default_factory=Stopwatch)
     decoder: Stopwatch = field(default_factory=Stopwatch)
@@ -87,6 +90,8 @@ class Evaluation:
             raise ValueError(
                 f"step_frames is {self.step_frames}, batch is {self.batch}; both must be 1 or more"
             )
+        if not 0 <= self.silence <= 60:
+            raise ValueError(f"silence is {self.silence} s: give 0 to 60")
         self.decoding.check(self.config)
 
     def recognize(
@@ -104,9 +109,15 @@ class Evaluation:
                     condition.noises.mix(samples, condition.snr, utterance.audio_filepath.name)
                     for samples, utterance in zip(recordings, batch, strict=True)
                 ]
+            quiet = np.zeros(round(self.silence * self.model.info.sample_rate), dtype=np.float32)
+            recordings = [np.concatenate([quiet, samples]) for samples in recordings]
             self.audio_seconds += sum(map(len, recordings)) / self.model.info.sample_rate
-            for utterance, heard in zip(batch, self.transcribe(recordings), strict=True):
-                yield Recognized(utterance, normalize(utterance.text), heard.text, heard.words)
+            for utterance, best in zip(batch, self.transcribe(recordings), strict=True):
+                words = [
+                    replace(word, start=word.start - self.silence, end=word.end - self.silence)
+                    for word in best.words
+                ]
+                yield Recognized(utterance, normalize(utterance.text), best.text, words)
 
     def transcribe(self, recordings: Sequence[NDArray[np.float32]]) -> list[Hypothesis]:
         """The best hypothesis of each recording (N,), the recordings stepping together."""

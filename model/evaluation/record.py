@@ -4,7 +4,7 @@
 5 %), a *score* is the fields of `scoring.Score`::
 
     model, model_digest, precision, search, beam_width, language_model, rescoring, chunk_ms, batch,
-    threads, date, version, noise_digest              the fields of `Settings`
+    threads, date, version, noise_digest, silence     the fields of `Settings`
     times_real_time   seconds of audio in a second that passed
     cost              audio_seconds, and for network and decoder: seconds, cpu_seconds,
                       real_time_factor (cpu_seconds / audio_seconds)
@@ -73,6 +73,7 @@ class Settings:
         chunk_ms, batch, threads: audio of a step, recordings that step together, of the network.
         date, version: when, in ISO 8601, and by which version of Ossicle.
         noise_digest: SHA-256 of the noise manifest; empty if no noise was mixed in.
+        silence: seconds of it before each recording.
     """
 
     model: str
@@ -88,6 +89,7 @@ class Settings:
     date: str
     version: str
     noise_digest: str = ""
+    silence: float = 0.0
 
     @property
     def decoder(self) -> str:

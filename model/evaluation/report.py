@@ -357,6 +357,8 @@ def _settings(record: Record) -> Markup:
         "made": f"{s.date} by Ossicle {s.version}",
         **{f"manifest {part.name}": part.digest for part in record.sets},
     }
+    if s.silence:
+        facts["silence before each recording"] = f"{s.silence:g} s"
     if s.noise_digest:
         facts["noise manifest"] = s.noise_digest
     return tag(

@@ -47,7 +47,7 @@ def noise(tmp_path: Path) -> Path:
     return tmp_path / "noise.jsonl"
 
 
-def evaluation(model: AcousticModel, **options: int) -> Evaluation:
+def evaluation(model: AcousticModel, **options: float) -> Evaluation:
     return Evaluation(model, Decoding.load(find_model(), model.info), GREEDY, **options)
 
 
@@ -65,6 +65,21 @@ def test_batches_hear_what_single_recordings_hear(
     assert found.audio_seconds == pytest.approx(8.2, abs=0.01)
     assert found.network.seconds > found.decoder.seconds > 0
     assert found.network.cpu_seconds > 0
+
+
+def test_silence_in_front_moves_no_time(manifest: Path, shipped_int8: AcousticModel) -> None:
+    utterances = read_manifest(manifest)
+    after = evaluation(shipped_int8, silence=0.4)
+    found = {r.utterance.duration: r for r in after.recognize(utterances)}
+    plain = {r.utterance.duration: r for r in evaluation(shipped_int8).recognize(utterances)}
+    assert after.audio_seconds == pytest.approx(8.2 + 4 * 0.4, abs=0.01)
+    # The first word suffers from silence most; words further on are found at the same times.
+    shared = {w.text for w in found[4.5].words[1:]} & {w.text for w in plain[4.5].words[1:]}
+    assert shared
+    for text in shared:
+        (with_silence,) = [w.start for w in found[4.5].words if w.text == text]
+        (without,) = [w.start for w in plain[4.5].words if w.text == text]
+        assert with_silence == pytest.approx(without, abs=0.16)
 
 
 def test_steps_and_batches_change_no_word(manifest: Path, shipped_int8: AcousticModel) -> None:
