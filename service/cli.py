@@ -18,6 +18,7 @@ from ossicle.model.commands.lm import lm_app
 from ossicle.model.commands.train import export_command, train_command
 from ossicle.model.commands.tune import tune_command
 
+from .commands.bench import bench_app
 from .commands.demo import demo_command
 from .commands.mic import mic_command
 from .commands.serve import serve_command
@@ -52,6 +53,7 @@ app.command("export")(export_command)
 app.add_typer(token_app, name="token")
 app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
+app.add_typer(bench_app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:
