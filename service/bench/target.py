@@ -153,17 +153,26 @@ class Usage:
             start: the first moment, by ``time.monotonic``.
             end: the second.
         """
+        await asyncio.gather(self._sample(), self._read_first(start), self._read_last(end))
+
+    async def _sample(self) -> None:
         began = time.monotonic()
         while True:
-            page = await asyncio.to_thread(MetricsPage.read, self.address)
-            if page.at >= start and self.first is None:
-                self.first = page
-            if page.at <= end or self.last is None:
-                self.last = page
+            page = await self._read(0.0)
             memory = page.total("process_resident_memory_bytes") / 2**20
             streams = int(page.total("ossicle_streams_active"))
             self.samples.append((round(page.at - began, 1), round(memory, 1), streams))
             await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def _read_first(self, moment: float) -> None:
+        self.first = await self._read(moment)
+
+    async def _read_last(self, moment: float) -> None:
+        self.last = await self._read(moment)
+
+    async def _read(self, moment: float) -> MetricsPage:
+        await asyncio.sleep(moment - time.monotonic())
+        return await asyncio.to_thread(MetricsPage.read, self.address)
 
     @property
     def memory_mib(self) -> float:
