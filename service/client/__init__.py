@@ -8,6 +8,10 @@
         for result in client.stream(chunks, encoding="linear16", sample_rate=16000):
             print(result.text)
 
+Given several addresses, a client turns to the next where one does not answer, and a stream whose
+server is gone goes on at another, from the last final result, as if nothing had happened; see
+:class:`Resumption`.
+
 :class:`AsyncSpeechClient` has the same methods for ``asyncio``. What a call can fail with is in
 :mod:`ossicle.service.client.errors`. One client may be used from several threads.
 """
@@ -43,6 +47,7 @@ from .errors import (
     UnknownModelError,
     UnsupportedError,
 )
+from .resumption import Resumption
 
 __all__ = [
     "Alternative",
@@ -60,6 +65,7 @@ __all__ = [
     "Recognition",
     "RequestError",
     "Result",
+    "Resumption",
     "ServerError",
     "ServerLimits",
     "SpeechClient",

@@ -7,57 +7,71 @@ async with AsyncSpeechClient("localhost:50051") as client:
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from ossicle.service.values import (
     Endpointing,
-    Finalize,
     ModelList,
     Recognition,
     Result,
     SpeechContext,
     SpeechEvent,
 )
-from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
+from ossicle.speech.v1 import speech_pb2
 
 from . import messages
 from .access import Access, Tls
-from .errors import from_rpc_error
+from .asynchronous_stream import AsynchronousStream, Chunks
+from .errors import BusyError, OssicleError, from_rpc_error
+from .replicas import Replica, Replicas, parse_addresses
+from .resumption import DEFAULT_RESUMPTION, Resumption, is_passing
+from .stream import StreamOptions, seconds_left
 
 T = TypeVar("T")
 
 
 class AsyncSpeechClient:
-    """A connection to an Ossicle server; use it as a context manager or await :meth:`close`.
+    """Connections to Ossicle servers; use it as a context manager or await :meth:`close`.
 
     The methods have the options and the errors of :class:`ossicle.service.client.SpeechClient`,
     where they are described.
 
     Args:
-        address: host and port, for example "localhost:50051".
+        address: host and port, for example "localhost:50051"; several, in a sequence or with commas
+            between them, for servers of the same models. The first is asked while it answers.
         tls: how to encrypt; None for clear text.
         token: the bearer token that the server knows this client by; None for a server that asks
             for none.
+        resumption: how a stream goes on, at another server if there are several, when its own is
+            gone; None if it should fail instead.
 
     Raises:
         OSError: a PEM file cannot be read.
-        ValueError: a PEM file or the token is not what it should be, or the token would be sent in
-            clear text to another machine.
+        ValueError: an address is empty, a PEM file or the token is not what it should be, or the
+            token would be sent in clear text to another machine.
     """
 
-    def __init__(self, address: str, *, tls: Tls | None = None, token: str | None = None) -> None:
-        self.address = address
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        tls: Tls | None = None,
+        token: str | None = None,
+        resumption: Resumption | None = DEFAULT_RESUMPTION,
+    ) -> None:
         self._access = Access(tls, token)
-        self._channel = self._access.aio_channel(address)
-        self._speech = speech_pb2_grpc.SpeechServiceStub(self._channel)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._resumption = resumption
+        self._replicas = Replicas(
+            [Replica.at(one, self._access.aio_channel(one)) for one in parse_addresses(address)]
+        )
+        self.address = self._replicas.addresses
 
     async def __aenter__(self) -> AsyncSpeechClient:
         return self
@@ -71,8 +85,9 @@ class AsyncSpeechClient:
         await self.close()
 
     async def close(self) -> None:
-        """End all calls of this client and its connection."""
-        await self._channel.close()
+        """End all calls of this client and its connections."""
+        for replica in self._replicas.all:
+            await replica.channel.close()
 
     async def recognize(
         self,
@@ -112,15 +127,19 @@ class AsyncSpeechClient:
             ),
             audio_content=messages.audio_bytes(audio),
         )
-        try:
-            call = self._speech.Recognize(request, timeout=timeout, metadata=self._access.metadata)
-            return messages.recognition(await call)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address, self._access) from error
+        metadata = self._access.metadata
+        return messages.recognition(
+            await self._ask(
+                lambda replica, seconds: replica.speech.Recognize(
+                    request, timeout=seconds, metadata=metadata
+                ),
+                timeout,
+            )
+        )
 
     def stream(
         self,
-        chunks: Iterable[bytes | Finalize] | AsyncIterable[bytes | Finalize],
+        chunks: Chunks,
         *,
         encoding: str = messages.AUTO,
         sample_rate: int = 0,
@@ -168,55 +187,8 @@ class AsyncSpeechClient:
             endpointing=endpointing,
             voice_activity_events=on_event is not None,
         )
-        return self._results(first, chunks, on_event, timeout)
-
-    async def _results(
-        self,
-        first: speech_pb2.StreamingRecognizeRequest,
-        chunks: Iterable[bytes | Finalize] | AsyncIterable[bytes | Finalize],
-        on_event: Callable[[SpeechEvent], None] | None,
-        timeout: float | None,
-    ) -> AsyncIterator[Result]:
-        source_errors: list[Exception] = []
-
-        async def requests() -> AsyncIterator[speech_pb2.StreamingRecognizeRequest]:
-            yield first
-            try:
-                if isinstance(chunks, AsyncIterable):
-                    async for chunk in chunks:
-                        for request in messages.chunk_requests(chunk):
-                            yield request
-                else:
-                    for chunk in chunks:
-                        for request in messages.chunk_requests(chunk):
-                            yield request
-            except Exception as error:
-                # gRPC would tell the caller only that the call was cancelled.
-                source_errors.append(error)
-                call.cancel()
-
-        call = self._speech.StreamingRecognize(
-            requests(), timeout=timeout, metadata=self._access.metadata
-        )
-        status: list[grpc.aio.AioRpcError] = []
-        call.add_done_callback(lambda call: status.append(_status_now(call)))
-        try:
-            async for response in call:
-                event = messages.speech_event(response)
-                if event is not None and on_event is not None:
-                    on_event(event)
-                for result in response.results:
-                    yield messages.stream_result(response, result)
-        except (grpc.RpcError, asyncio.CancelledError) as error:
-            if source_errors:
-                raise source_errors[0] from None
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            raise from_rpc_error(
-                status[0] if status else error, self.address, self._access
-            ) from error
-        finally:
-            call.cancel()
+        options = StreamOptions(first, self._access, self._resumption, on_event, timeout)
+        return AsynchronousStream(options, self._replicas, chunks).results()
 
     async def list_models(self, *, timeout: float | None = 10.0) -> ModelList:
         """The server's models, with the audio they read, and its limits.
@@ -224,46 +196,60 @@ class AsyncSpeechClient:
         Raises:
             OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
         """
-        try:
-            request = speech_pb2.ListModelsRequest()
-            call = self._speech.ListModels(request, timeout=timeout, metadata=self._access.metadata)
-            return messages.model_list(await call)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address, self._access) from error
+        request = speech_pb2.ListModelsRequest()
+        metadata = self._access.metadata
+        return messages.model_list(
+            await self._ask(
+                lambda replica, seconds: replica.speech.ListModels(
+                    request, timeout=seconds, metadata=metadata
+                ),
+                timeout,
+            )
+        )
 
     async def health(self, *, timeout: float | None = 10.0) -> bool:
-        """Whether the server takes requests: True once its model is loaded and until it drains.
+        """Whether a server takes requests: True once its model is loaded and until it drains.
 
         Raises:
             OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
         """
-        try:
-            request = health_pb2.HealthCheckRequest()
-            response = await self._health.Check(request, timeout=timeout)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address, self._access) from error
-        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+        request = health_pb2.HealthCheckRequest()
+        serving = health_pb2.HealthCheckResponse.SERVING
+        response = await self._ask(
+            lambda replica, seconds: replica.health.Check(request, timeout=seconds),
+            timeout,
+            lambda response: bool(response.status == serving),
+        )
+        return bool(response.status == serving)
 
+    async def _ask(
+        self,
+        call: Callable[[Replica[grpc.aio.Channel], float | None], Awaitable[T]],
+        timeout: float | None,
+        will_do: Callable[[T], bool] = lambda answer: True,
+    ) -> T:
+        """The first answer of a server that will do, or any.
 
-def _status_now(call: grpc.aio.Call) -> grpc.aio.AioRpcError:
-    """The status of a call that has just ended, kept before gRPC may overwrite it.
-
-    A write that was under way when the server ended the call fails after the status has come,
-    and grpc.aio then reports that failure as INTERNAL in its place (grpc/grpc#36066).
-    """
-    return grpc.aio.AioRpcError(
-        _result_now(call.code()),
-        grpc.aio.Metadata(),
-        _result_now(call.trailing_metadata()),
-        _result_now(call.details()),
-    )
-
-
-def _result_now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that has nothing to wait for, outside the event loop."""
-    try:
-        coroutine.send(None)
-    except StopIteration as result:
-        return cast("T", result.value)
-    coroutine.close()
-    raise RuntimeError("the call has ended, yet its status has to be waited for")
+        Raises:
+            OssicleError: no server answers, or the request is refused.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        failure: OssicleError | None = None
+        answers: list[T] = []
+        for replica in self._replicas.in_turn():
+            try:
+                answer = await call(replica, seconds_left(deadline))
+            except grpc.RpcError as error:
+                failure = from_rpc_error(error, replica.address, self._access)
+                failure.__cause__ = error
+                if not (is_passing(failure) or isinstance(failure, BusyError)):
+                    break
+                continue
+            answers.append(answer)
+            if will_do(answer):
+                self._replicas.prefer(replica)
+                break
+        if answers:
+            return answers[-1]
+        assert failure is not None
+        raise failure

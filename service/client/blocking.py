@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from ossicle.service.values import (
     Endpointing,
     Finalize,
@@ -18,34 +19,51 @@ from ossicle.service.values import (
     SpeechContext,
     SpeechEvent,
 )
-from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
+from ossicle.speech.v1 import speech_pb2
 
 from . import messages
 from .access import Access, Tls
-from .errors import from_rpc_error
+from .blocking_stream import BlockingStream
+from .errors import BusyError, OssicleError, from_rpc_error
+from .replicas import Replica, Replicas, parse_addresses
+from .resumption import DEFAULT_RESUMPTION, Resumption, is_passing
+from .stream import StreamOptions, seconds_left
+
+T = TypeVar("T")
 
 
 class SpeechClient:
-    """A connection to an Ossicle server; use it as a context manager or call :meth:`close`.
+    """Connections to Ossicle servers; use it as a context manager or call :meth:`close`.
 
     Args:
-        address: host and port, for example "localhost:50051".
+        address: host and port, for example "localhost:50051"; several, in a sequence or with commas
+            between them, for servers of the same models. The first is asked while it answers.
         tls: how to encrypt; None for clear text.
         token: the bearer token that the server knows this client by; None for a server that asks
             for none.
+        resumption: how a stream goes on, at another server if there are several, when its own is
+            gone; None if it should fail instead.
 
     Raises:
         OSError: a PEM file cannot be read.
-        ValueError: a PEM file or the token is not what it should be, or the token would be sent in
-            clear text to another machine.
+        ValueError: an address is empty, a PEM file or the token is not what it should be, or the
+            token would be sent in clear text to another machine.
     """
 
-    def __init__(self, address: str, *, tls: Tls | None = None, token: str | None = None) -> None:
-        self.address = address
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        tls: Tls | None = None,
+        token: str | None = None,
+        resumption: Resumption | None = DEFAULT_RESUMPTION,
+    ) -> None:
         self._access = Access(tls, token)
-        self._channel = self._access.channel(address)
-        self._speech = speech_pb2_grpc.SpeechServiceStub(self._channel)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._resumption = resumption
+        self._replicas = Replicas(
+            [Replica.at(one, self._access.channel(one)) for one in parse_addresses(address)]
+        )
+        self.address = self._replicas.addresses
 
     def __enter__(self) -> SpeechClient:
         return self
@@ -59,8 +77,9 @@ class SpeechClient:
         self.close()
 
     def close(self) -> None:
-        """End all calls of this client and its connection."""
-        self._channel.close()
+        """End all calls of this client and its connections."""
+        for replica in self._replicas.all:
+            replica.channel.close()
 
     def recognize(
         self,
@@ -115,12 +134,15 @@ class SpeechClient:
             ),
             audio_content=messages.audio_bytes(audio),
         )
-        try:
-            return messages.recognition(
-                self._speech.Recognize(request, timeout=timeout, metadata=self._access.metadata)
+        metadata = self._access.metadata
+        return messages.recognition(
+            self._ask(
+                lambda replica, seconds: replica.speech.Recognize(
+                    request, timeout=seconds, metadata=metadata
+                ),
+                timeout,
             )
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address, self._access) from error
+        )
 
     def stream(
         self,
@@ -144,9 +166,14 @@ class SpeechClient:
     ) -> Iterator[Result]:
         """Transcribe audio while it is being spoken.
 
-        The chunks are read in a thread of their own, as fast as the server takes them. Their end
-        ends the stream after its last final result; leaving the loop early cancels it. An
-        exception that ``chunks`` raises ends the stream and is raised here.
+        The chunks are read in a thread of their own, as fast as the server takes them, and not
+        while there is none. Their end ends the stream after its last final result; leaving the
+        loop early cancels it. An exception that ``chunks`` raises ends the stream and is raised
+        here.
+
+        If its server is gone or shuts down, the stream goes on at another, or at the same once it
+        is back: nothing is lost and nothing comes twice, and all times stay those of the stream.
+        Meanwhile the loop waits; partial results may then become shorter before they grow again.
 
         Args:
             chunks: bytes of audio, cut anywhere; a :class:`Finalize` between them asks for a
@@ -193,46 +220,8 @@ class SpeechClient:
             endpointing=endpointing,
             voice_activity_events=on_event is not None,
         )
-        return self._results(first, chunks, on_event, timeout)
-
-    def _results(
-        self,
-        first: speech_pb2.StreamingRecognizeRequest,
-        chunks: Iterable[bytes | Finalize],
-        on_event: Callable[[SpeechEvent], None] | None,
-        timeout: float | None,
-    ) -> Iterator[Result]:
-        source_errors: list[Exception] = []
-        started = threading.Event()
-
-        def requests() -> Iterator[speech_pb2.StreamingRecognizeRequest]:
-            yield first
-            try:
-                for chunk in chunks:
-                    yield from messages.chunk_requests(chunk)
-            except Exception as error:
-                # gRPC would log it, and tell the caller only that the call was cancelled.
-                source_errors.append(error)
-                started.wait()
-                call.cancel()
-
-        call = self._speech.StreamingRecognize(
-            requests(), timeout=timeout, metadata=self._access.metadata
-        )
-        started.set()
-        try:
-            for response in call:
-                event = messages.speech_event(response)
-                if event is not None and on_event is not None:
-                    on_event(event)
-                for result in response.results:
-                    yield messages.stream_result(response, result)
-        except grpc.RpcError as error:
-            if source_errors:
-                raise source_errors[0] from None
-            raise from_rpc_error(error, self.address, self._access) from error
-        finally:
-            call.cancel()
+        options = StreamOptions(first, self._access, self._resumption, on_event, timeout)
+        return BlockingStream(options, self._replicas, chunks).results()
 
     def list_models(self, *, timeout: float | None = 10.0) -> ModelList:
         """The server's models, with the audio they read, and its limits.
@@ -243,16 +232,19 @@ class SpeechClient:
         Raises:
             OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
         """
-        try:
-            request = speech_pb2.ListModelsRequest()
-            return messages.model_list(
-                self._speech.ListModels(request, timeout=timeout, metadata=self._access.metadata)
+        request = speech_pb2.ListModelsRequest()
+        metadata = self._access.metadata
+        return messages.model_list(
+            self._ask(
+                lambda replica, seconds: replica.speech.ListModels(
+                    request, timeout=seconds, metadata=metadata
+                ),
+                timeout,
             )
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address, self._access) from error
+        )
 
     def health(self, *, timeout: float | None = 10.0) -> bool:
-        """Whether the server takes requests: True once its model is loaded and until it drains.
+        """Whether a server takes requests: True once its model is loaded and until it drains.
 
         Args:
             timeout: seconds until the call is given up, None for never.
@@ -260,8 +252,43 @@ class SpeechClient:
         Raises:
             OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
         """
-        try:
-            response = self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self.address, self._access) from error
-        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+        request = health_pb2.HealthCheckRequest()
+        serving = health_pb2.HealthCheckResponse.SERVING
+        response = self._ask(
+            lambda replica, seconds: replica.health.Check(request, timeout=seconds),
+            timeout,
+            lambda response: bool(response.status == serving),
+        )
+        return bool(response.status == serving)
+
+    def _ask(
+        self,
+        call: Callable[[Replica[grpc.Channel], float | None], T],
+        timeout: float | None,
+        will_do: Callable[[T], bool] = lambda answer: True,
+    ) -> T:
+        """The first answer of a server that will do, or any.
+
+        Raises:
+            OssicleError: no server answers, or the request is refused.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        failure: OssicleError | None = None
+        answers: list[T] = []
+        for replica in self._replicas.in_turn():
+            try:
+                answer = call(replica, seconds_left(deadline))
+            except grpc.RpcError as error:
+                failure = from_rpc_error(error, replica.address, self._access)
+                failure.__cause__ = error
+                if not (is_passing(failure) or isinstance(failure, BusyError)):
+                    break
+                continue
+            answers.append(answer)
+            if will_do(answer):
+                self._replicas.prefer(replica)
+                break
+        if answers:
+            return answers[-1]
+        assert failure is not None
+        raise failure

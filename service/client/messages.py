@@ -51,7 +51,8 @@ ENCODINGS = tuple(encoding_name(number) for number in speech_pb2.AudioEncoding.v
 def channel_options() -> list[tuple[str, str | int]]:
     """Options of a client's channel: retries of unary calls, keep-alive, no limit on messages.
 
-    A stream is never repeated: the server may already have answered part of it.
+    gRPC does not repeat a stream, of which the server may have answered a part; see
+    :mod:`ossicle.service.client.conversation`.
     """
     service = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
     retries = {
@@ -73,8 +74,11 @@ def channel_options() -> list[tuple[str, str | int]]:
     }
     return [
         ("grpc.service_config", json.dumps(retries)),
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        # A server that has vanished without a word is found out within half a minute, also while
+        # there is nothing to send. Servers allow a ping every 10 s.
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
         # The server says what it takes; a limit of our own would only blur its message.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
@@ -127,9 +131,9 @@ def endpointing_config(endpointing: Endpointing) -> speech_pb2.EndpointingConfig
     """The endpointing rules that are set; the others stay unset."""
     config = speech_pb2.EndpointingConfig()
     for field in ("leading_silence_timeout", "trailing_silence", "max_utterance_duration"):
-        seconds = getattr(endpointing, field)
-        if seconds is not None:
-            getattr(config, field).CopyFrom(_duration(seconds))
+        value = getattr(endpointing, field)
+        if value is not None:
+            getattr(config, field).CopyFrom(_duration(value))
     return config
 
 
@@ -153,24 +157,30 @@ def first_request(
     )
 
 
-def chunk_requests(chunk: bytes | Finalize) -> Iterator[speech_pb2.StreamingRecognizeRequest]:
-    """The messages for one chunk: a long one is cut, an empty one sends nothing.
+def parts(chunk: bytes | Finalize) -> Iterator[bytes | Finalize]:
+    """One chunk in pieces that fit into a message: a long one is cut, an empty one has none.
 
     Raises:
         TypeError: the chunk is not bytes.
     """
     if isinstance(chunk, Finalize):
-        yield speech_pb2.StreamingRecognizeRequest(finalize=speech_pb2.Finalize())
+        yield chunk
     elif isinstance(chunk, (bytes, bytearray, memoryview)):
         view = memoryview(chunk).cast("B")
         for start in range(0, len(view), _CHUNK_BYTES):
-            part = bytes(view[start : start + _CHUNK_BYTES])
-            yield speech_pb2.StreamingRecognizeRequest(audio_content=part)
+            yield bytes(view[start : start + _CHUNK_BYTES])
     else:
         raise TypeError(
             f"a chunk of audio must be bytes, got {type(chunk).__name__}; "
             "for a numpy array of 16-bit samples pass array.tobytes()"
         )
+
+
+def part_request(part: bytes | Finalize) -> speech_pb2.StreamingRecognizeRequest:
+    """The message for one of the :func:`parts`."""
+    if isinstance(part, Finalize):
+        return speech_pb2.StreamingRecognizeRequest(finalize=speech_pb2.Finalize())
+    return speech_pb2.StreamingRecognizeRequest(audio_content=part)
 
 
 def audio_bytes(audio: bytes | str | Path) -> bytes:
@@ -187,12 +197,12 @@ def stream_result(
     return Result(
         text=best.text,
         is_final=result.is_final,
-        end=_seconds(result.result_end_offset),
+        end=seconds(result.result_end_offset),
         confidence=best.confidence,
         stability=result.stability,
         words=best.words,
         alternatives=readings if result.is_final else (),
-        audio_processed=_seconds(response.audio_processed),
+        audio_processed=seconds(response.audio_processed),
         request_id=response.request_id,
     )
 
@@ -200,7 +210,7 @@ def stream_result(
 def speech_event(response: speech_pb2.StreamingRecognizeResponse) -> SpeechEvent | None:
     """The event that a response tells of, if any."""
     kind = _EVENTS.get(response.speech_event_type)
-    return None if kind is None else SpeechEvent(kind, _seconds(response.speech_event_offset))
+    return None if kind is None else SpeechEvent(kind, seconds(response.speech_event_offset))
 
 
 def recognition(response: speech_pb2.RecognizeResponse) -> Recognition:
@@ -214,7 +224,7 @@ def recognition(response: speech_pb2.RecognizeResponse) -> Recognition:
         readings = _alternatives(result.alternatives)
         best = readings[0]
         words = best.words
-        end = _seconds(result.result_end_offset)
+        end = seconds(result.result_end_offset)
         if best.text:
             first, last = (words[0].start, words[-1].end) if words else (start, end)
             segments.append(
@@ -228,7 +238,7 @@ def recognition(response: speech_pb2.RecognizeResponse) -> Recognition:
                 )
             )
         start = end
-    return Recognition(tuple(segments), _seconds(response.audio_processed), response.request_id)
+    return Recognition(tuple(segments), seconds(response.audio_processed), response.request_id)
 
 
 def model_list(response: speech_pb2.ListModelsResponse) -> ModelList:
@@ -241,8 +251,8 @@ def model_list(response: speech_pb2.ListModelsResponse) -> ModelList:
                 description=model.description,
                 languages=tuple(model.language_codes),
                 sample_rate=model.sample_rate_hertz,
-                lookahead=_seconds(model.lookahead),
-                frame_duration=_seconds(model.frame_duration),
+                lookahead=seconds(model.lookahead),
+                frame_duration=seconds(model.frame_duration),
                 encodings=tuple(map(encoding_name, model.encodings)),
             )
             for model in response.models
@@ -250,10 +260,10 @@ def model_list(response: speech_pb2.ListModelsResponse) -> ModelList:
         limits=ServerLimits(
             max_streams=limits.max_streams,
             max_message_bytes=limits.max_message_bytes,
-            max_unary_audio=_seconds(limits.max_unary_audio),
-            idle_timeout=_seconds(limits.idle_timeout),
+            max_unary_audio=seconds(limits.max_unary_audio),
+            idle_timeout=seconds(limits.idle_timeout),
             max_session_audio=(
-                _seconds(limits.max_session_audio) if limits.HasField("max_session_audio") else None
+                seconds(limits.max_session_audio) if limits.HasField("max_session_audio") else None
             ),
         ),
         request_id=response.request_id,
@@ -271,12 +281,13 @@ def _alternatives(
 
 def _words(words: Iterable[speech_pb2.WordInfo]) -> tuple[Word, ...]:
     return tuple(
-        Word(word.word, _seconds(word.start_offset), _seconds(word.end_offset), word.confidence)
+        Word(word.word, seconds(word.start_offset), seconds(word.end_offset), word.confidence)
         for word in words
     )
 
 
-def _seconds(duration: Duration) -> float:
+def seconds(duration: Duration) -> float:
+    """A duration as a number."""
     return duration.seconds + duration.nanos / 1e9
 
 

@@ -25,7 +25,12 @@ USAGE = 2
 DEFAULT_SERVER = "localhost:50051"
 
 ServerOption = Annotated[
-    str, typer.Option(envvar="OSSICLE_SERVER", metavar="HOST:PORT", help="The server to ask.")
+    str,
+    typer.Option(
+        envvar="OSSICLE_SERVER",
+        metavar="HOST:PORT",
+        help="The server to ask; of several, with commas between them, the first that answers.",
+    ),
 ]
 OptionalServerOption = Annotated[
     str | None,
@@ -33,7 +38,8 @@ OptionalServerOption = Annotated[
         "--server",
         envvar="OSSICLE_SERVER",
         metavar="HOST:PORT",
-        help="Let this server do it; by default no server is needed.",
+        help="Let this server do it, or, of several with commas between them, the first that "
+        "answers; by default no server is needed.",
     ),
 ]
 ServerModelOption = Annotated[

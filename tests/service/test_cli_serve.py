@@ -6,12 +6,10 @@ import asyncio
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,48 +29,12 @@ from ossicle.service.client import (
     UnknownModelError,
 )
 from ossicle.service.commands.stream import to_linear16
+from processes import COMMAND, Served, serve, stop
 from typer.testing import CliRunner
 
 SAMPLE = str(sample_path())
-COMMAND = [sys.executable, "-m", "ossicle.service.cli"]
 runner = CliRunner()
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops servers by SIGTERM")
-
-
-@dataclass
-class Served:
-    process: subprocess.Popen[str]
-    address: str
-    banner: str
-
-
-def serve(*options: str, **variables: str) -> Served:
-    """A server on a free port; its banner has been printed, so it serves."""
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **variables},
-    )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "--grace-seconds" in line:
-            break
-    banner = "".join(lines)
-    match = re.match(r"serving on (\S+)\n", banner)
-    if match is None:
-        process.kill()
-        raise AssertionError(f"no server: {banner}{process.communicate()[1]}")
-    return Served(process, match[1], banner)
-
-
-def stop(served: Served) -> int:
-    served.process.send_signal(signal.SIGTERM)
-    served.process.communicate(timeout=30)
-    return served.process.returncode
 
 
 @pytest.fixture(scope="module")

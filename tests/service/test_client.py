@@ -71,6 +71,7 @@ def test_the_options_arrive_as_the_contract_has_them(scripted: tuple[Scripted, s
             trailing_silence=seconds(0.7), leading_silence_timeout=seconds(0)
         ),
         enable_voice_activity_events=True,
+        enable_silence_events=True,
     )
     assert first == Request(streaming_config=expected)
     kinds = [request.WhichOneof("streaming_request") for request in rest]
@@ -83,9 +84,13 @@ def test_options_left_alone_ask_for_nothing_but_a_reading(scripted: tuple[Script
     with SpeechClient(address) as client:
         list(client.stream([]))
     config = speech_pb2.RecognitionConfig(max_alternatives=1)
-    assert servicer.received == [
-        Request(streaming_config=speech_pb2.StreamingRecognitionConfig(config=config))
-    ]
+    asked = speech_pb2.StreamingRecognitionConfig(config=config, enable_silence_events=True)
+    assert servicer.received == [Request(streaming_config=asked)]
+    servicer.received.clear()
+    with SpeechClient(address, resumption=None) as client:
+        list(client.stream([]))
+    asked.enable_silence_events = False
+    assert servicer.received == [Request(streaming_config=asked)]
 
 
 def test_results_and_events_come_as_they_are_sent(scripted: tuple[Scripted, str]) -> None:

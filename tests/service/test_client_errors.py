@@ -128,14 +128,14 @@ def test_unary_calls_are_repeated_while_the_server_is_unavailable(
     assert servicer.calls == 3
 
 
-def test_streams_are_never_repeated(scripted: tuple[Scripted, str]) -> None:
+def test_a_stream_that_is_not_to_go_on_fails_at_once(scripted: tuple[Scripted, str]) -> None:
     servicer, address = scripted
 
     def unavailable(requests: Iterator[Request], context: grpc.ServicerContext) -> list[Response]:
         context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
 
     servicer.streaming = unavailable
-    with SpeechClient(address) as client, pytest.raises(UnavailableError):
+    with SpeechClient(address, resumption=None) as client, pytest.raises(UnavailableError):
         list(client.stream([b"audio"]))
     assert servicer.calls == 1
 

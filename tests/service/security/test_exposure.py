@@ -52,7 +52,6 @@ def test_a_host_that_is_none_is_named() -> None:
         ("10.0.0.1:50051", False),
         ("[2001:db8::1]:50051", False),
         ("ipv4:10.0.0.1:50051", False),
-        ("", False),
     ],
 )
 def test_a_token_is_never_sent_in_clear_text_to_another_machine(
@@ -72,7 +71,7 @@ def test_a_token_is_never_sent_in_clear_text_to_another_machine(
 
     with pytest.raises(ValueError, match="clear text"):
         asyncio.run(asynchronous())
-    SpeechClient(address or "a.example", token="ossicle_secret", tls=Tls()).close()
+    SpeechClient(address, token="ossicle_secret", tls=Tls()).close()
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\n", "naïve", "\x00"])

@@ -1,0 +1,284 @@
+"""One stream as its caller sees it, over as many connections as it takes.
+
+Nothing here waits or sends: the clients for threads and for asyncio both drive a
+:class:`Conversation`.
+
+Going on without a loss. The network of a server starts afresh after a final result that silence or
+a request brought about, and after long silence; a stream that begins there gives the same results
+from there on. An utterance that was too long is cut in the midst of speech: a stream that began
+there would not know what came before, so it is begun earlier, at the last fresh start or half a
+minute before, and what it says up to the cut is not told again. The final of a server that shuts
+down is held back, for its audio is sent to another server, which is told the whole utterance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ossicle.service.formats import Word
+from ossicle.service.values import Finalize, Result, SpeechEvent, SpeechEventKind
+from ossicle.speech.v1 import speech_pb2 as pb
+
+from . import messages
+from .kept_audio import KeptAudio
+
+# Heard again before a cut, so that a network that remembers little goes on as if it had run on.
+_REHEARD_SECONDS = 30.0
+# What was said before goes along with the audio; no language model reads further back.
+_SAID_UTTERANCES = 8
+_SAID_CHARACTERS = 10_000
+# Times travel in microseconds; a sample lasts longer than this.
+_SAME_TIME = 1e-5
+_BYTES_PER_SAMPLE = {
+    pb.AUDIO_ENCODING_LINEAR16: 2,
+    pb.AUDIO_ENCODING_MULAW: 1,
+    pb.AUDIO_ENCODING_ALAW: 1,
+}
+_FRESH = {
+    pb.UTTERANCE_END_UNSPECIFIED,  # an older server
+    pb.UTTERANCE_END_SILENCE,
+    pb.UTTERANCE_END_FINALIZE,
+}
+_REQUESTED = {pb.UTTERANCE_END_FINALIZE, pb.UTTERANCE_END_END_OF_AUDIO}
+
+
+@dataclass(frozen=True)
+class _Connection:
+    """What is particular to the present connection.
+
+    Attributes:
+        origin: where its audio begins, seconds.
+        start: the same in bytes.
+        requests: requests for a final to leave out, since they were answered.
+        repeated: requests for a final that are sent again though they were answered.
+        until: end of the audio about which results come again, seconds.
+    """
+
+    origin: float = 0.0
+    start: int = 0
+    requests: int = 0
+    repeated: int = 0
+    until: float = -math.inf
+
+
+class Conversation:
+    """One stream.
+
+    Args:
+        first: the message that opens it.
+        keep_bytes: audio to keep at most, for another server; 0: it cannot go on at another.
+    """
+
+    def __init__(self, first: pb.StreamingRecognizeRequest, keep_bytes: int) -> None:
+        config = first.streaming_config.config
+        # 0 where only a header knows where in the bytes a moment is.
+        self._sample_bytes = _BYTES_PER_SAMPLE.get(config.encoding, 0) * (
+            config.audio_channel_count or 1
+        )
+        self._rate = config.sample_rate_hertz
+        self._first = first
+        self._single_utterance = first.streaming_config.single_utterance
+        self._resumable = keep_bytes > 0
+        first.streaming_config.enable_silence_events = self._resumable
+        self._kept = KeptAudio(keep_bytes if self._resumable else math.inf)
+        self._connection = _Connection()
+        self._next = 0  # number of the piece to send next
+        self._ended = False
+        self.complete = False
+        """All was answered; only the status is missing."""
+
+        self._told = 0.0  # end of the last final that was told
+        self._answered = 0  # requests for a final
+        self._processed = 0.0
+        self._said: deque[tuple[float, str]] = deque(maxlen=_SAID_UTTERANCES)
+        self._starts = deque([0.0])  # where a connection can begin; the best first
+        self._event: SpeechEvent | None = None  # the last that was told
+        self._utterance = 0.0  # start of the present utterance of this connection
+        self._held: Result | None = None
+
+    # What is sent
+
+    def add(self, content: bytes | Finalize) -> None:
+        """Take what is to be sent next; at most 64 KiB of audio."""
+        self._kept.add(content)
+
+    def end(self) -> None:
+        """Take the end of what is to be sent."""
+        self._ended = True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something was added that was not sent on this connection."""
+        return self._next < self._kept.count
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether this connection can be half-closed."""
+        return self._ended and not self.waiting
+
+    def connect(self) -> pb.StreamingRecognizeRequest | None:
+        """The first message of a new connection, which goes on from what was told.
+
+        Returns:
+            None if that is not possible any more, because the audio was not kept.
+        """
+        if self._next == 0:
+            return self._first
+        self._drop_lost_starts()
+        if not (self._resumable and self._starts):
+            return None
+        self._utterance = origin = self._starts[0]
+        again = self._told - _SAME_TIME > origin
+        self._connection = _Connection(
+            origin,
+            self._position(origin),
+            self._answered if self._sample_bytes else 0,
+            0 if self._sample_bytes else self._answered,
+            self._told if again else -math.inf,
+        )
+        self._next = self._kept.first
+        opening = pb.StreamingRecognizeRequest()
+        opening.CopyFrom(self._first)
+        opening.streaming_config.previous_transcripts.extend(self._said_before(origin))
+        return opening
+
+    def next_request(self) -> pb.StreamingRecognizeRequest | None:
+        """The next message of this connection, None if nothing waits."""
+        while self.waiting:
+            piece = self._kept.piece(self._next)
+            self._next += 1
+            content = piece.content
+            if not self._resumable:
+                self._kept.forget_first()
+            if isinstance(content, Finalize):
+                if piece.requests >= self._connection.requests:
+                    return messages.part_request(content)
+            elif rest := content[max(self._connection.start - piece.position, 0) :]:
+                return messages.part_request(rest)
+        return None
+
+    # What is received
+
+    def receive(self, response: pb.StreamingRecognizeResponse) -> Iterator[Result | SpeechEvent]:
+        """What a response tells that was not told before, on the stream's own clock."""
+        origin = self._connection.origin
+        processed = messages.seconds(response.audio_processed) + origin
+        self._processed = max(self._processed, processed)
+        if response.speech_event_type == pb.SPEECH_EVENT_TYPE_SILENCE:
+            self._pass_silence(messages.seconds(response.speech_event_offset) + origin)
+        elif (event := messages.speech_event(response)) is not None:
+            event = replace(event, offset=event.offset + origin)
+            if self._is_news(event):
+                self._event = event
+                yield event
+        for message in response.results:
+            result = _shifted(messages.stream_result(response, message), origin)
+            result = replace(result, audio_processed=self._processed)
+            if not result.is_final:
+                if result.end - _SAME_TIME > self._connection.until:
+                    yield result
+            elif message.utterance_end == pb.UTTERANCE_END_INTERRUPTED and self._resumable:
+                self._held = result
+            elif self._is_new_final(result, message.utterance_end):
+                self._tell(result, message.utterance_end)
+                yield result
+
+    @property
+    def settled(self) -> float:
+        """How far the audio is done with, seconds; grows with finals and with silence."""
+        return max(self._told, self._starts[-1] if self._starts else 0.0)
+
+    def give_up(self) -> Iterator[Result]:
+        """What was held back for another server to tell better, which none will."""
+        if self._held is not None:
+            yield self._held
+        self._held = None
+
+    def _is_news(self, event: SpeechEvent) -> bool:
+        if self._event is None or event.kind is SpeechEventKind.END_OF_UTTERANCE:
+            return True
+        later = event.offset - self._event.offset
+        return later > _SAME_TIME or (later > -_SAME_TIME and event.kind is not self._event.kind)
+
+    def _is_new_final(self, result: Result, reason: int) -> bool:
+        """Whether a final is about audio that none was told about."""
+        start, self._utterance = self._utterance, result.end
+        connection = self._connection
+        if reason == pb.UTTERANCE_END_FINALIZE and connection.repeated:
+            self._connection = replace(connection, repeated=connection.repeated - 1)
+            return False
+        # Another server may cut a little earlier or later; the middle tells which one it is.
+        return reason in _REQUESTED or (start + result.end) / 2 > connection.until
+
+    def _tell(self, result: Result, reason: int) -> None:
+        self._held = None
+        self._told = max(self._told, result.end)
+        if result.text:
+            self._said.append((result.end, result.text))
+        if reason == pb.UTTERANCE_END_FINALIZE:
+            self._answered += 1
+        if reason == pb.UTTERANCE_END_END_OF_AUDIO or self._single_utterance:
+            self.complete = True
+        self._start_at(result.end, reason in _FRESH)
+
+    def _pass_silence(self, offset: float) -> None:
+        self._utterance = offset
+        if offset > self._told:
+            self._start_at(offset, True)
+
+    def _start_at(self, offset: float, fresh: bool) -> None:
+        """Let another connection begin here, or a little before if it is no fresh start."""
+        if not (self._resumable and self._sample_bytes):
+            return
+        if fresh:
+            self._starts.clear()
+        self._starts.append(offset)
+        while len(self._starts) > 1 and self._starts[1] <= offset - _REHEARD_SECONDS:
+            self._starts.popleft()
+        self._drop_lost_starts()
+        if self._starts:
+            self._kept.forget(self._position(self._starts[0]), self._answered)
+
+    def _drop_lost_starts(self) -> None:
+        while self._starts and self._position(self._starts[0]) < self._kept.start:
+            self._starts.popleft()
+
+    def _position(self, offset: float) -> int:
+        """Where a moment is in the bytes; the start of them all where only a header knows."""
+        return round(offset * self._rate) * self._sample_bytes
+
+    def _said_before(self, offset: float) -> list[str]:
+        """The latest finals before a moment, the latest last."""
+        chosen: list[str] = []
+        room = _SAID_CHARACTERS
+        for end, text in reversed(self._said):
+            if end > offset + _SAME_TIME:
+                continue
+            room -= len(text)
+            if room < 0:
+                break
+            chosen.append(text)
+        return chosen[::-1]
+
+
+def _shifted(result: Result, origin: float) -> Result:
+    """A result with times of the stream instead of the connection."""
+    if not origin:
+        return result
+    readings = tuple(
+        replace(reading, words=_shifted_words(reading.words, origin))
+        for reading in result.alternatives
+    )
+    return replace(
+        result,
+        end=result.end + origin,
+        words=_shifted_words(result.words, origin),
+        alternatives=readings,
+    )
+
+
+def _shifted_words(words: tuple[Word, ...], origin: float) -> tuple[Word, ...]:
+    return tuple(replace(word, start=word.start + origin, end=word.end + origin) for word in words)

@@ -1,0 +1,59 @@
+"""Servers as processes of their own, which a test can stop, kill and ask how they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "ossicle.service.cli"]
+
+
+@dataclass
+class Served:
+    process: subprocess.Popen[str]
+    address: str
+    banner: str
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def memory_mib(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert match
+        return int(match[1]) / 1024
+
+
+def serve(*options: str, **variables: str) -> Served:
+    """A server on a free port; its banner has been printed, so it serves."""
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "--grace-seconds" in line:
+            break
+    banner = "".join(lines)
+    match = re.match(r"serving on (\S+)\n", banner)
+    if match is None:
+        process.kill()
+        raise AssertionError(f"no server: {banner}{process.communicate()[1]}")
+    return Served(process, match[1], banner)
+
+
+def stop(served: Served) -> int:
+    served.process.send_signal(signal.SIGTERM)
+    served.process.communicate(timeout=30)
+    return served.process.returncode
