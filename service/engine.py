@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from ossicle.model.decoding.beam_decoder import decode_together
 from ossicle.model.decoding.decoders import Decoding
 
 from .rounds import Round, RoundCallback
-from .session import Session, SessionConfig
+from .session import Hearing, Session, SessionConfig
 from .stream import EndCallback, EventsCallback, Request, Stream
 
 if TYPE_CHECKING:
@@ -250,8 +251,7 @@ class Engine:
         log_probs, state = self._model.step(samples, self._rows(slots))
         self._set_rows(slots, state)
         stepped = time.perf_counter()
-        for (stream, _), rows in zip(blocks, log_probs, strict=True):
-            self._answer(stream, rows)
+        self._answer([stream for stream, _ in blocks], log_probs)
         if self._on_round:
             waited = None if since is None else started - since
             answering = time.perf_counter() - stepped
@@ -306,18 +306,41 @@ class Engine:
         stream.announce_room()
         return block
 
-    def _answer(self, stream: Stream, log_probs: NDArray[np.float32]) -> None:
-        """Give a stream its frames, (U, V), and its owner what follows from them."""
-        # The owner may have left during the step; what was computed is nobody's then.
-        if stream.cancelled or stream.ended:
-            return
+    def _answer(self, streams: list[Stream], log_probs: NDArray[np.float32]) -> None:
+        """Give streams their frames, (B, U, V), and their owners what follows from them."""
+        # Owners may have left during the step; what was computed is nobody's then.
+        hearing = [
+            (stream, stream.session.hear(rows))
+            for stream, rows in zip(streams, log_probs, strict=True)
+            if not (stream.cancelled or stream.ended)
+        ]
+        while hearing:
+            paused = [(*each, self._resume(*each)) for each in hearing]
+            decoding = [
+                (stream, rest, frames) for stream, rest, frames in paused if frames is not None
+            ]
+            decode_together(
+                [stream.session.decoder for stream, _, _ in decoding],
+                [frames for _, _, frames in decoding],
+            )
+            hearing = [(stream, rest) for stream, rest, _ in decoding]
+
+    def _resume(self, stream: Stream, hearing: Hearing) -> NDArray[np.float32] | None:
+        """Go on with a stream up to the next frames that must be decoded, None if there are none.
+
+        Then its owner has been given what follows.
+        """
         try:
-            events = stream.session.put(log_probs)
+            try:
+                return next(hearing)
+            except StopIteration as heard:
+                events = heard.value
             stream.consumed = stream.session.position
             stream.deliver(events)
             stream.announce_room()
         except Exception as error:
             self._fail(stream, error)
+        return None
 
     def _fail(self, stream: Stream, error: Exception) -> None:
         """End one stream, and only that one, because of an error in it or its owner's callback."""

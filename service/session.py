@@ -15,7 +15,7 @@ blocks. Only the look-ahead's worth of old samples is kept for this.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -168,6 +168,10 @@ class Silence(Event):
     """Nothing was said since the last final."""
 
 
+Hearing = Generator[NDArray[np.float32], None, list[Event]]
+"""What a block of log-probabilities leads to, between stretches of decoding."""
+
+
 class Session:
     """One stream.
 
@@ -175,6 +179,10 @@ class Session:
         info: the model's frame length, look-ahead and tokens.
         config: how to answer.
         decoder: what ``config.decoding`` asks for; nobody else may use it.
+
+    Attributes:
+        decoder: as given.
+        finished: whether the last final was given.
     """
 
     def __init__(self, info: ModelInfo, config: SessionConfig, decoder: Decoder) -> None:
@@ -185,7 +193,7 @@ class Session:
         self._separators = [i for i, token in enumerate(info.tokens) if i and not token.strip()]
         self._silent = [BLANK, *self._separators]
         self._forget_samples = FORGET_SECONDS * info.sample_rate
-        self._decoder = decoder
+        self.decoder = decoder
         self._shown = PartialText()
         self._detector = EndpointDetector(config.endpointing, info.frame_seconds)
 
@@ -274,6 +282,29 @@ class Session:
         Raises:
             ValueError: if they are not as many as the block's frames, or are not numbers.
         """
+        hearing = self.hear(log_probs)
+        while True:
+            try:
+                frames = next(hearing)
+            except StopIteration as end:
+                events: list[Event] = end.value
+                return events
+            self.decoder.advance(frames)
+
+    def hear(self, log_probs: NDArray[np.float32]) -> Hearing:
+        """Do what :meth:`put` does, but leave the decoding to the caller.
+
+        So that it can be done for many sessions at once.
+
+        Yields:
+            Frames, (U, V), that :attr:`decoder` must be given before this goes on.
+
+        Returns:
+            What follows from them, in order.
+
+        Raises:
+            ValueError: as :meth:`put` does.
+        """
         if len(log_probs) != self._taken:
             raise ValueError(f"{len(log_probs)} frames for a block of {self._taken}")
         if np.isnan(log_probs).any():
@@ -289,7 +320,8 @@ class Session:
             end = min(end, audio_frames)
         start = max(first, 0)
         segment = self._segment
-        events = self._advance(start, log_probs[start - first : max(end - first, start - first)])
+        decoded = log_probs[start - first : max(end - first, start - first)]
+        events = yield from self._advance(start, decoded)
         if last and self._segment == segment and not self.finished:
             events += self._end_by_boundary(end)
         self._forget()
@@ -300,7 +332,7 @@ class Session:
         must_reset, self._must_reset = self._must_reset, False
         return must_reset
 
-    def _advance(self, start: int, log_probs: NDArray[np.float32]) -> list[Event]:
+    def _advance(self, start: int, log_probs: NDArray[np.float32]) -> Hearing:
         """Decode frames ``start``... of the segment, up to the first that ends the segment."""
         events: list[Event] = []
         silence = np.exp(log_probs[:, self._silent]).sum(axis=1).tolist()
@@ -310,7 +342,7 @@ class Session:
             frame = start + i
             separator = token in self._separators
             if self._detector.cuts_before(separator):
-                self._decoder.advance(log_probs[undecoded:i])
+                yield log_probs[undecoded:i]
                 undecoded = i
                 events += self._end_by_rule(frame, UtteranceEnd.MAX_DURATION)
                 if self.finished:
@@ -325,7 +357,7 @@ class Session:
                 elif signal is Signal.SPEECH_END:
                     events.append(self._speech_end(frame + 1))
                 else:
-                    self._decoder.advance(log_probs[undecoded : i + 1])
+                    yield log_probs[undecoded : i + 1]
                     if self._heard or self._config.single_utterance:
                         events += self._end_by_rule(frame + 1, UtteranceEnd.SILENCE)
                     else:
@@ -336,10 +368,10 @@ class Session:
                     self._start_segment(self._position(frame + 1))
                     return events
             if not self._detector.spoken and self._decoded(frame + 1) >= self._forget_samples:
-                self._decoder.advance(log_probs[undecoded : i + 1])
+                yield log_probs[undecoded : i + 1]
                 undecoded = i + 1
                 events += self._forget_silence(frame + 1)
-        self._decoder.advance(log_probs[undecoded:])
+        yield log_probs[undecoded:]
         if self._config.interim_results:
             events += self._changed_partial(start + len(best))
         return events
@@ -347,7 +379,7 @@ class Session:
     @property
     def _heard(self) -> bool:
         """Whether the utterance has a word: a beam may find one where no frame alone has any."""
-        return self._detector.spoken or bool(self._decoder.hypothesis().text)
+        return self._detector.spoken or bool(self.decoder.hypothesis().text)
 
     def _forget_silence(self, frame: int) -> list[Event]:
         """Start the utterance again at ``frame``, unless there is a word in it."""
@@ -362,7 +394,7 @@ class Session:
 
     def _changed_partial(self, frame: int) -> list[Event]:
         decoded = self._decoded(frame) // self._frame
-        words = self._shown.update(self._decoder.hypothesis(), decoded)
+        words = self._shown.update(self.decoder.hypothesis(), decoded)
         text = " ".join(word.text for word in words)
         if text == self._partial:
             return []
@@ -401,7 +433,7 @@ class Session:
         time = self._time(frame)
         readings = tuple(
             self._alternative(hypothesis, time)
-            for hypothesis in self._decoder.finish(self._config.alternatives)
+            for hypothesis in self.decoder.finish(self._config.alternatives)
         )
         events.append(Final(time, time, readings, self._utterance / self._rate, reason))
         self._start_utterance(self._position(frame))
@@ -431,7 +463,7 @@ class Session:
         return self._segment + frame * self._frame - self._utterance
 
     def _start_utterance(self, position: int) -> None:
-        self._decoder.reset()
+        self.decoder.reset()
         self._shown.reset()
         self._utterance = position
         self._partial = ""

@@ -190,6 +190,10 @@ class BeamBatch:
         stays[TOKEN_ENDED] = held
         stays[TOTAL] = _log_add(stays[BLANK_ENDED], held)
 
+        extends = likely.any(axis=1)
+        if not extends.any():
+            self._numbers[:] = stays
+            return
         scores = stays[TOTAL] + language
         texts, tokens, needed = self._hopeful(frames, likely, again, scores)
         of = beams[texts]
@@ -201,12 +205,13 @@ class BeamBatch:
         kept = self._choose(
             np.concatenate([scores, paths + gains]), np.concatenate([beams, of]), states
         )
-        old, new = kept[: len(beams)], np.flatnonzero(kept[len(beams) :])
-        if not len(new) and old.all():
+        # Where nothing is new, all stay, so that such a frame costs nothing where all are such.
+        kept[: len(beams)] |= ~extends[beams]
+        old, new = (np.flatnonzero(part) for part in np.split(kept, [len(beams)]))
+        if not len(new) and len(old) == len(beams):
             self._numbers[:] = stays
             return
         # Those that stay, then those that are new; then both in the order of their beams.
-        old = np.flatnonzero(old)
         table = np.empty((ROWS, len(old) + len(new)), dtype=np.int64)
         self._table.take(old, axis=1, out=table[:, : len(old)])
         table[NUMBERS, : len(old)] = stays.take(old, axis=1).view(np.int64)
@@ -353,5 +358,7 @@ def best_of_each(
 
 def _log_add(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """log(e^a + e^b); not both may be -inf. Much faster on long arrays than `np.logaddexp`."""
-    total: NDArray[np.float64] = np.maximum(a, b) + np.log1p(np.exp(-np.abs(a - b)))
+    # No double is changed by a term e^-50 of it, and smaller ones would be slow to work with.
+    smaller = np.exp(-np.minimum(np.abs(a - b), 50.0))
+    total: NDArray[np.float64] = np.maximum(a, b) + np.log(1.0 + smaller)
     return total

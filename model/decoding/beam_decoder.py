@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.model.decoding.beam import BeamSearch
+from ossicle.model.decoding.beam import BeamSearch, advance_together
 from ossicle.model.decoding.hypothesis import (
     SILENCE_KEPT,
+    Decoder,
     FrameMemory,
     Hypothesis,
     TimedToken,
@@ -74,14 +75,7 @@ class BeamDecoder:
 
     def advance(self, log_probs: NDArray[np.float32]) -> None:
         """Take the next frames, (U, V)."""
-        # Silence is looked for at certain frames, whatever the pieces are.
-        while len(log_probs):
-            rest = SILENCE_KEPT - self._memory.end % SILENCE_KEPT
-            self._search.advance(log_probs[:rest])
-            self._memory.add(log_probs[:rest])
-            log_probs = log_probs[rest:]
-            if self._memory.end % SILENCE_KEPT == 0:
-                self._forget_silence()
+        decode_together([self], [log_probs])
 
     def _forget_silence(self) -> None:
         silent = self._search.empty_lead() > _SILENCE_LEAD
@@ -117,3 +111,33 @@ class BeamDecoder:
             self._final = texts[0]
         memory = self._memory
         return self._annotator(memory.log_probs, texts, scores, alternatives, memory.first)
+
+
+def decode_together(decoders: Sequence[Decoder], pieces: Sequence[NDArray[np.float32]]) -> None:
+    """Give each decoder its next frames, (U, V) with a U of its own.
+
+    The result is as if each were given them alone, but beam searches advance together.
+
+    Args:
+        decoders: of any kind, no two the same.
+    """
+    waiting = []
+    for decoder, piece in zip(decoders, pieces, strict=True):
+        if isinstance(decoder, BeamDecoder):
+            waiting.append((decoder, piece))
+        else:
+            decoder.advance(piece)
+    while waiting:
+        # Silence is looked for at certain frames, whatever the pieces are.
+        ends = [SILENCE_KEPT - decoder._memory.end % SILENCE_KEPT for decoder, _ in waiting]
+        parts = [piece[:end] for (_, piece), end in zip(waiting, ends, strict=True)]
+        advance_together([decoder._search for decoder, _ in waiting], parts)
+        for (decoder, _), part in zip(waiting, parts, strict=True):
+            decoder._memory.add(part)
+            if len(part) and decoder._memory.end % SILENCE_KEPT == 0:
+                decoder._forget_silence()
+        waiting = [
+            (decoder, piece[end:])
+            for (decoder, piece), end in zip(waiting, ends, strict=True)
+            if len(piece) > end
+        ]
