@@ -171,7 +171,8 @@ def decoding_config(
         field = "decoder"
         decoding.check(chosen)
     except ValueError as error:
-        raise invalid(f"{field}: {error}") from error
+        # Phrases are names of people, products and illnesses: words that no log should have.
+        raise invalid(f"{field}: {error}", logged=f"{field} cannot be honoured") from error
     return chosen
 
 

@@ -27,14 +27,22 @@ class ServiceError(Exception):
         code: the status code.
         message: what is wrong, naming the value, and what to do.
         retry_seconds: when trying again makes sense; 0 if it does not.
+        logged: what the log says instead, where the message quotes words or audio of the client.
     """
 
-    def __init__(self, code: grpc.StatusCode, message: str, retry_seconds: int = 0) -> None:
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        message: str,
+        retry_seconds: int = 0,
+        logged: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         encoded = message.encode(errors="replace")[:LONGEST_MESSAGE_BYTES]
         self.message = encoded.decode(errors="ignore")
         self.retry_seconds = retry_seconds
+        self.logged = logged
 
     async def abort(self, context: grpc.aio.ServicerContext[Any, Any], request_id: str) -> NoReturn:
         """End the call; ``request_id`` goes with the status as ``x-request-id``.
@@ -52,9 +60,9 @@ class ServiceError(Exception):
         raise AssertionError("abort has returned")
 
 
-def invalid(message: str) -> ServiceError:
+def invalid(message: str, logged: str | None = None) -> ServiceError:
     """The refusal of a request that is wrong in itself."""
-    return ServiceError(grpc.StatusCode.INVALID_ARGUMENT, message)
+    return ServiceError(grpc.StatusCode.INVALID_ARGUMENT, message, logged=logged)
 
 
 def unimplemented(message: str) -> ServiceError:
@@ -76,7 +84,8 @@ def as_service_error(error: Exception) -> ServiceError:
     if isinstance(error, AudioTooLongError):
         return ServiceError(grpc.StatusCode.OUT_OF_RANGE, str(error))
     if isinstance(error, AudioError):
-        return invalid(str(error))
+        # The message shows how the audio begins.
+        return invalid(str(error), logged="the audio cannot be read as it is said to be")
     if isinstance(error, NoFreeSlot):
         return ServiceError(
             grpc.StatusCode.RESOURCE_EXHAUSTED,

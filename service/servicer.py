@@ -145,6 +145,8 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
             if isinstance(error, NoFreeSlot):
                 self._telemetry.metrics.refused.labels("no_free_slot").inc()
             refusal = as_service_error(error)
+            if refusal.logged:
+                call.facts["reason"] = refusal.logged
             if refusal.code is grpc.StatusCode.INTERNAL:
                 log.exception("%s has failed", call.method)
             await refusal.abort(context, call.request_id)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .loopback import listens_on_loopback
-from .tls import ServerTls
 from .tokens import Token, read_tokens
 from .watched import Watched
+
+if TYPE_CHECKING:
+    from .tls import ServerTls
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Security:
         """
         if self.tls_cert is None or self.tls_key is None:
             return None
+        from .tls import ServerTls  # it imports gRPC, for which ossicle --help must not wait
+
         return ServerTls(self.tls_cert, self.tls_key, self.tls_client_ca)
 
     @cached_property

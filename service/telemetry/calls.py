@@ -144,5 +144,5 @@ def _log_end(
         **call.facts,
     }
     if code not in _FINE:
-        facts["reason"] = context.details()
+        facts.setdefault("reason", context.details())
     log.log(level, "call ended", extra={"facts": facts})
