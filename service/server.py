@@ -82,6 +82,8 @@ class SpeechServer:
         self.engine.decoding.check(self.search)
         self.telemetry.metrics.set_limits(self.limits)
         self.telemetry.metrics.watch(self.engine)
+        if tls := self.security.server_tls:
+            self.telemetry.metrics.watch_certificate(lambda: tls.certificate.expires)
 
     @property
     def address(self) -> str:

@@ -138,6 +138,13 @@ class ServerMetrics:
         self._active.labels(info.name).set_function(lambda: engine.active)
         self._waiting.labels(info.name).set_function(lambda: engine.backlog / info.sample_rate)
 
+    def watch_certificate(self, expires: Callable[[], float]) -> None:
+        """Look up when the server's certificate ends, in Unix time, with every page."""
+        gauge = self._gauge(
+            "certificate_expiry_timestamp_seconds", "When the server's certificate ends."
+        )
+        gauge.set_function(expires)
+
     @contextmanager
     def served(self, host: str, port: int) -> Iterator[str]:
         """Serve the page over HTTP meanwhile.

@@ -219,6 +219,15 @@ def test_a_renewed_certificate_is_taken_without_a_restart(
         assert before.recognize(heard(tapes, "still here"), **TAPE).text  # its connection is open
 
 
+def test_when_the_certificate_ends_is_a_metric(
+    encrypted: SpeechServer, clear: SpeechServer
+) -> None:
+    name = "ossicle_certificate_expiry_timestamp_seconds"
+    expires = encrypted.telemetry.metrics.registry.get_sample_value(name)
+    assert expires == pytest.approx(time.time() + 30 * 86_400, abs=3600)
+    assert clear.telemetry.metrics.registry.get_sample_value(name) is None
+
+
 def test_a_half_renewed_certificate_leaves_the_old_one_in_force(
     serve: Any, tapes: Any, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
