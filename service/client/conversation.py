@@ -93,7 +93,7 @@ class Conversation:
         self._told = 0.0  # end of the last final that was told
         self._answered = 0  # requests for a final
         self._processed = 0.0
-        self._said: deque[tuple[float, str]] = deque(maxlen=_SAID_UTTERANCES)
+        self._said: deque[tuple[float, str]] = deque()
         self._starts = deque([0.0])  # where a connection can begin; the best first
         self._event: SpeechEvent | None = None  # the last that was told
         self._utterance = 0.0  # start of the present utterance of this connection
@@ -165,12 +165,12 @@ class Conversation:
     def receive(self, response: pb.StreamingRecognizeResponse) -> Iterator[Result | SpeechEvent]:
         """What a response tells that was not told before, on the stream's own clock."""
         origin = self._connection.origin
-        processed = messages.seconds(response.audio_processed) + origin
+        processed = _later(messages.seconds(response.audio_processed), origin)
         self._processed = max(self._processed, processed)
         if response.speech_event_type == pb.SPEECH_EVENT_TYPE_SILENCE:
-            self._pass_silence(messages.seconds(response.speech_event_offset) + origin)
+            self._pass_silence(_later(messages.seconds(response.speech_event_offset), origin))
         elif (event := messages.speech_event(response)) is not None:
-            event = replace(event, offset=event.offset + origin)
+            event = replace(event, offset=_later(event.offset, origin))
             if self._is_news(event):
                 self._event = event
                 yield event
@@ -216,31 +216,41 @@ class Conversation:
     def _tell(self, result: Result, reason: int) -> None:
         self._held = None
         self._told = max(self._told, result.end)
-        if result.text:
-            self._said.append((result.end, result.text))
         if reason == pb.UTTERANCE_END_FINALIZE:
             self._answered += 1
         if reason == pb.UTTERANCE_END_END_OF_AUDIO or self._single_utterance:
             self.complete = True
-        self._start_at(result.end, reason in _FRESH)
+        self._start_at(result.end, reason in _FRESH, result.text)
 
     def _pass_silence(self, offset: float) -> None:
         self._utterance = offset
         if offset > self._told:
             self._start_at(offset, True)
 
-    def _start_at(self, offset: float, fresh: bool) -> None:
-        """Let another connection begin here, or a little before if it is no fresh start."""
+    def _start_at(self, offset: float, fresh: bool, said: str = "") -> None:
+        """Let another connection begin here, or a little before if it is no fresh start.
+
+        Args:
+            offset: where.
+            fresh: whether the network starts afresh there.
+            said: what was said just before.
+        """
         if not (self._resumable and self._sample_bytes):
             return
         if fresh:
             self._starts.clear()
         self._starts.append(offset)
+        if said:
+            self._said.append((offset, said))
         while len(self._starts) > 1 and self._starts[1] <= offset - _REHEARD_SECONDS:
             self._starts.popleft()
         self._drop_lost_starts()
         if self._starts:
             self._kept.forget(self._position(self._starts[0]), self._answered)
+            while len(self._said) > _SAID_UTTERANCES and (
+                self._said[_SAID_UTTERANCES][0] <= self._starts[0]
+            ):
+                self._said.popleft()
 
     def _drop_lost_starts(self) -> None:
         while self._starts and self._position(self._starts[0]) < self._kept.start:
@@ -274,11 +284,19 @@ def _shifted(result: Result, origin: float) -> Result:
     )
     return replace(
         result,
-        end=result.end + origin,
+        end=_later(result.end, origin),
         words=_shifted_words(result.words, origin),
         alternatives=readings,
     )
 
 
 def _shifted_words(words: tuple[Word, ...], origin: float) -> tuple[Word, ...]:
-    return tuple(replace(word, start=word.start + origin, end=word.end + origin) for word in words)
+    return tuple(
+        replace(word, start=_later(word.start, origin), end=_later(word.end, origin))
+        for word in words
+    )
+
+
+def _later(offset: float, origin: float) -> float:
+    """A time of the stream, without what adding numbers with a fraction adds to it."""
+    return round(offset + origin, 6)

@@ -288,7 +288,7 @@ def _words(words: Iterable[speech_pb2.WordInfo]) -> tuple[Word, ...]:
 
 def seconds(duration: Duration) -> float:
     """A duration as a number."""
-    return duration.seconds + duration.nanos / 1e9
+    return round(duration.seconds + duration.nanos / 1e9, 9)
 
 
 def _duration(seconds: float) -> Duration:
