@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -208,16 +209,14 @@ def table(plan: Plan, recordings: list[Recording], runs: list[Run]) -> str:
         ("overall latency", "overall"),
     ):
         for quantile in ("p50", "p95", "p99"):
-            row(
-                f"{name + ', ' if quantile == 'p50' else '':<22}{quantile}, ms",
-                lambda run, kind=kind, quantile=quantile: getattr(getattr(run, kind), quantile),
-            )
+            title = f"{name + ', ' if quantile == 'p50' else '':<22}{quantile}, ms"
+            row(title, attrgetter(f"{kind}.{quantile}"))
     row("streams finished", lambda run: run.finished)
     row("streams failed", lambda run: run.failed)
     row("transcripts as when alone", lambda run: f"{run.identical}/{run.finished}")
     row("WER against alone, %", lambda run: 100 * run.wer_alone, 2)
     row("WER against the texts, %", lambda run: 100 * run.wer_text, 1)
-    if any(run.server for run in runs):
+    if all(run.server for run in runs):
         for name, field, digits in (
             ("server: processors busy", "cpu_cores", 2),
             ("server: memory, most, MiB", "memory_mib", 0),
@@ -226,11 +225,7 @@ def table(plan: Plan, recordings: list[Recording], runs: list[Run]) -> str:
             ("server: decoding, a step, ms", "decoding_ms", 1),
             ("server: wait for a step, ms", "queue_wait_ms", 1),
         ):
-            row(
-                name,
-                lambda run, field=field: getattr(run.server, field) if run.server else math.nan,
-                digits,
-            )
+            row(name, attrgetter(f"server.{field}"), digits)
     row("clients: processors busy", lambda run: run.client_cpu_cores, 2)
     row("clients: sent late by, p95, ms", lambda run: run.late.p95)
     return "\n".join(lines)
