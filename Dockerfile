@@ -41,10 +41,13 @@ FROM base AS server
 COPY --from=server-build /opt/ossicle /opt/ossicle
 USER ossicle
 WORKDIR /home/ossicle
-# Inside a container the loopback address reaches nobody.
+# Inside a container the loopback address reaches nobody. The server starts only with a certificate
+# (OSSICLE_TLS_CERT, OSSICLE_TLS_KEY), or with OSSICLE_INSECURE=1. Health is told on a port of its own,
+# in clear text: checks have neither tokens nor certificates.
 ENV OSSICLE_HOST=0.0.0.0 \
-    OSSICLE_PORT=50051
+    OSSICLE_PORT=50051 \
+    OSSICLE_HEALTH_PORT=50052
 EXPOSE 50051
 HEALTHCHECK --interval=10s --timeout=6s --start-period=20s \
-    CMD ["sh", "-c", "exec ossicle health --server 127.0.0.1:${OSSICLE_PORT}"]
+    CMD ["sh", "-c", "exec ossicle health --server 127.0.0.1:${OSSICLE_HEALTH_PORT}"]
 CMD ["ossicle", "serve"]

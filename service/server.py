@@ -83,7 +83,9 @@ class SpeechServer:
         self.telemetry.metrics.set_limits(self.limits)
         self.telemetry.metrics.watch(self.engine)
         if tls := self.security.server_tls:
-            self.telemetry.metrics.watch_certificate(lambda: tls.certificate.expires)
+            self.telemetry.metrics.watch_certificate(
+                str(self.security.tls_cert), lambda: tls.certificate.expires
+            )
 
     @property
     def address(self) -> str:

@@ -132,6 +132,7 @@ def description(server: SpeechServer, threads: int, metrics: str) -> dict[str, s
         "address": server.address,
         "transport": server.security.transport(server.host),
         "clients": server.security.clients(),
+        "health": server.security.health(server.address),
         "metrics": metrics,
         "model": server.engine.info.name,
         "threads": threads,
@@ -160,6 +161,7 @@ def banner(server: SpeechServer, threads: int, metrics: str) -> str:
         f"decoder    {search}\n"
         f"transport  {server.security.transport(server.host)}\n"
         f"clients    {server.security.clients()}\n"
+        f"health     {server.security.health(server.address)}\n"
         f"metrics    {metrics or 'not served'}\n"
         f"limits\n{limits}"
     )

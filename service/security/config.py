@@ -102,6 +102,12 @@ class Security:
             return "clear text, on this machine alone"
         return "CLEAR TEXT: others can listen (--insecure)"
 
+    def health(self, address: str) -> str:
+        """For people: where health checks are answered, on a server at ``address``."""
+        if not self.health_port:
+            return address
+        return f"{address}, and in clear text on port {self.health_port}"
+
     def clients(self) -> str:
         """For people: who is answered."""
         conditions = ["with a certificate of --tls-client-ca"] if self.tls_client_ca else []

@@ -12,8 +12,9 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -131,7 +132,7 @@ def edited_tokens(path: str | os.PathLike[str], create: bool = False) -> Iterato
     """The tokens of a file in a list to change, which is written when the context ends.
 
     The file is replaced as a whole: a server reads the old one or the new one. A new file can be
-    read by this user only; an old one keeps its mode.
+    read by this user only; an old one keeps its mode, and its owner if this user may give it away.
 
     Args:
         path: the file.
@@ -160,7 +161,11 @@ def edited_tokens(path: str | os.PathLike[str], create: bool = False) -> Iterato
             output.flush()
             os.fsync(output.fileno())
         if file.exists():
-            draft.chmod(file.stat().st_mode)
+            old = file.stat()
+            draft.chmod(stat.S_IMODE(old.st_mode))
+            if hasattr(os, "chown"):
+                with suppress(PermissionError):
+                    os.chown(draft, old.st_uid, old.st_gid)
         draft.replace(file)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -79,6 +79,9 @@ class ServerMetrics:
         self._model = self._gauge(
             "model_info", "Always 1.", "model", "language", "lookahead_ms", "sample_rate"
         )
+        self._certificate = self._gauge(
+            "certificate_expiry_timestamp_seconds", "When the server's certificate ends.", "file"
+        )
         self._active = self._gauge("streams_active", "Streams that hold a slot.", "model")
         self._slots = self._gauge("stream_slots", "Slots there are.", "model")
         self._waiting = self._gauge(
@@ -138,12 +141,9 @@ class ServerMetrics:
         self._active.labels(info.name).set_function(lambda: engine.active)
         self._waiting.labels(info.name).set_function(lambda: engine.backlog / info.sample_rate)
 
-    def watch_certificate(self, expires: Callable[[], float]) -> None:
+    def watch_certificate(self, file: str, expires: Callable[[], float]) -> None:
         """Look up when the server's certificate ends, in Unix time, with every page."""
-        gauge = self._gauge(
-            "certificate_expiry_timestamp_seconds", "When the server's certificate ends."
-        )
-        gauge.set_function(expires)
+        self._certificate.labels(file).set_function(expires)
 
     @contextmanager
     def served(self, host: str, port: int) -> Iterator[str]:

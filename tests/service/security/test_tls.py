@@ -21,6 +21,7 @@ from ossicle.service.client import (
 )
 from ossicle.service.security.config import Security
 from ossicle.service.server import SpeechServer
+from prometheus_client import generate_latest
 
 TAPE: dict[str, Any] = {"encoding": "linear16", "sample_rate": 16_000}
 
@@ -220,12 +221,12 @@ def test_a_renewed_certificate_is_taken_without_a_restart(
 
 
 def test_when_the_certificate_ends_is_a_metric(
-    encrypted: SpeechServer, clear: SpeechServer
+    encrypted: SpeechServer, clear: SpeechServer, local: Pair
 ) -> None:
-    name = "ossicle_certificate_expiry_timestamp_seconds"
-    expires = encrypted.telemetry.metrics.registry.get_sample_value(name)
+    sample = "ossicle_certificate_expiry_timestamp_seconds", {"file": str(local.certificate)}
+    expires = encrypted.telemetry.metrics.registry.get_sample_value(*sample)
     assert expires == pytest.approx(time.time() + 30 * 86_400, abs=3600)
-    assert clear.telemetry.metrics.registry.get_sample_value(name) is None
+    assert f"\n{sample[0]}{{" not in generate_latest(clear.telemetry.metrics.registry).decode()
 
 
 def test_a_half_renewed_certificate_leaves_the_old_one_in_force(
