@@ -12,6 +12,7 @@ Where spans go, and how many are kept, is told by OpenTelemetry's environment va
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -40,6 +41,10 @@ _FAULTS = (
 )
 
 
+# For the last spans, when a server stops.
+SEND_SECONDS = 2.0
+
+
 class Tracing:
     """Makes spans of calls.
 
@@ -52,7 +57,8 @@ class Tracing:
         # The environment goes before our name.
         resource = Resource.create(named).merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=resource)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
+        self._exporter = exporter or OTLPSpanExporter()
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("ossicle", version("ossicle"))
 
     @contextmanager
@@ -99,5 +105,10 @@ class Tracing:
             span.end()
 
     def close(self) -> None:
-        """Send what is left and stop."""
-        self._provider.shutdown()
+        """Send what is left, if a receiver takes it soon, and stop."""
+        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        sending.start()
+        sending.join(SEND_SECONDS)
+        # To a receiver that is away it would try again for half a minute.
+        self._exporter.shutdown()
+        sending.join(SEND_SECONDS)
