@@ -21,7 +21,7 @@ COPY service service
 
 FROM sources AS server-build
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --constraint constraints.txt .
+    pip install --constraint constraints.txt '.[otel]'
 
 FROM sources AS train-build
 # The registry's torch brings the CUDA libraries it needs; the host gives only the driver.

@@ -63,7 +63,7 @@ class ServerUse:
     network_ms: float
     decoding_ms: float
     queue_wait_ms: float
-    samples: tuple[tuple[float, float, int], ...]
+    samples: tuple[tuple[float, float, float], ...]
 
     @classmethod
     def of(cls, usage: Usage) -> ServerUse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import subprocess
@@ -107,12 +108,13 @@ class MetricsPage:
         ]
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of the samples of a name that have the labels; 0 if there are none."""
-        return sum(
+        """The sum of the samples of a name that have the labels; NaN if there are none."""
+        values = [
             sample.value
             for sample in self._samples
             if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        ]
+        return sum(values) if values else math.nan
 
     @classmethod
     def read(cls, address: str) -> MetricsPage:
@@ -142,7 +144,7 @@ class Usage:
     """
 
     address: str
-    samples: list[tuple[float, float, int]] = field(default_factory=list)
+    samples: list[tuple[float, float, float]] = field(default_factory=list)
     first: MetricsPage | None = None
     last: MetricsPage | None = None
 
@@ -160,7 +162,7 @@ class Usage:
         while True:
             page = await self._read(0.0)
             memory = page.total("process_resident_memory_bytes") / 2**20
-            streams = int(page.total("ossicle_streams_active"))
+            streams = page.total("ossicle_streams_active")
             self.samples.append((round(page.at - began, 1), round(memory, 1), streams))
             await asyncio.sleep(SAMPLE_SECONDS)
 
@@ -176,25 +178,25 @@ class Usage:
 
     @property
     def memory_mib(self) -> float:
-        """Most memory it had at any moment."""
-        return max((memory for _, memory, _ in self.samples), default=0.0)
+        """Most memory it had at any moment; NaN if it does not tell, as outside Linux."""
+        return max((memory for _, memory, _ in self.samples), default=math.nan)
 
     def rate(self, name: str) -> float:
         """Increase of a counter in a second between the two moments."""
         if self.first is None or self.last is None or self.last.at <= self.first.at:
-            return float("nan")
+            return math.nan
         return (self.last.total(name) - self.first.total(name)) / (self.last.at - self.first.at)
 
     def mean(self, name: str, **labels: str) -> float:
         """The mean of what a histogram observed between the two moments."""
         if self.first is None or self.last is None:
-            return float("nan")
+            return math.nan
         total, count = (
             self.last.total(f"{name}_{part}", **labels)
             - self.first.total(f"{name}_{part}", **labels)
             for part in ("sum", "count")
         )
-        return total / count if count else float("nan")
+        return total / count if count else math.nan
 
 
 def cores() -> int:
