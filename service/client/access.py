@@ -133,7 +133,7 @@ class Access:
             return "its certificate has expired; its operator must renew it"
         if "certificate is not yet valid" in details:
             return "its certificate is not valid yet; compare the clocks of both machines"
-        if "Hostname Verification" in details:
+        if "Hostname Verification" in details or "not in peer certificate" in details:
             return (
                 "its certificate is for another host; connect by a name that is in it, or say "
                 "which with --server-name"

@@ -125,7 +125,9 @@ def from_rpc_error(error: grpc.RpcError, address: str, access: Access = CLEAR_TE
     details = error.details() or status.name
     kind = _BY_STATUS.get(status, ServerError)
     # What the server itself says comes with trailers; without any, the call did not get there.
-    trailers = dict(cast("Iterable[tuple[str, str]]", error.trailing_metadata() or ()))
+    # By iteration: grpc.aio's metadata also has keys, which in some versions are pairs.
+    pairs = iter(cast("Iterable[tuple[str, str]]", error.trailing_metadata() or ()))
+    trailers = dict(pairs)
     if status is grpc.StatusCode.UNAVAILABLE and not trailers:
         cause = access.explain(details)
         message = (

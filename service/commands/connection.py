@@ -90,13 +90,15 @@ class Connection:
     def access(self, server: str) -> Access:
         """What they say, checked for an address; what cannot be followed ends the command."""
         from ossicle.service.client.access import Access, Tls
+        from ossicle.service.client.replicas import parse_addresses
 
         try:
             tls = None
             if self.tls or self.ca or self.client_cert or self.client_key or self.server_name:
                 tls = Tls(self.ca, self.client_cert, self.client_key, self.server_name)
             access = Access(tls, self._token())
-            access.check(server)
+            for address in parse_addresses(server):
+                access.check(address)
         except (OSError, ValueError) as error:
             fail(one_line(error), USAGE)
         return access

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from ossicle.speech.v1 import speech_pb2 as pb
 
@@ -66,6 +67,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def own_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What Ossicle has logged; gRPC's event loops sometimes log faults of their own."""
+    records = (record for record in caplog.records if record.name.startswith("ossicle"))
+    return [record.getMessage() for record in records]
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> bool:

@@ -121,6 +121,7 @@ def test_serve_refuses_in_one_line(options: list[str], code: int, message: str) 
         (["--client-cert", "no.pem"], "certificate without its key"),
         (["--token-file", "no.txt"], "no.txt: No such file"),
         (["--server", "asr.example.org:443"], "a token for asr.example.org:443 would travel in"),
+        (["--server", "localhost:1,10.0.0.1:2"], "a token for 10.0.0.1:2 would travel in"),
     ],
 )
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from calls import SECOND, TIMEOUT, LiveStream, audio, start, until, until_error
+from calls import SECOND, TIMEOUT, LiveStream, audio, own_messages, start, until, until_error
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -321,7 +321,7 @@ def test_a_broken_file_leaves_the_old_tokens_in_force(
             tokens.path.unlink()
             models(server.address, secret)
             models(server.address, secret)
-        broken, missing = [record.getMessage() for record in caplog.records]
+        broken, missing = own_messages(caplog)
         assert "no file of tokens" in broken
         assert "stays in force" in broken
         assert "No such file" in missing
@@ -338,18 +338,15 @@ def test_calls_that_wait_do_not_pile_up(serve: Any, tapes: Any) -> None:
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = speech_pb2_grpc.SpeechServiceStub(channel)
-        silent = [LiveStream(stub) for _ in range(limits.max_calls)]
+        silent = [LiveStream(stub) for _ in range(limits.max_calls + 5)]
         health = health_pb2_grpc.HealthStub(channel)
 
         def ask() -> grpc.Call:
             return stub.ListModels.with_call(pb.ListModelsRequest(), timeout=TIMEOUT)[1]
 
-        def ask_until_the_last_of_them_has_arrived() -> None:
-            while True:
-                ask()
-
+        assert until(lambda: sum(not live.call.is_active() for live in silent) == 5)
         with pytest.raises(grpc.RpcError) as caught:
-            ask_until_the_last_of_them_has_arrived()
+            ask()
         assert over_limit(caught.value) == 2
         assert f"{limits.max_calls} calls are open" in caught.value.details()
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT).status == 1

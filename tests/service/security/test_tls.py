@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calls import free_port
+from calls import free_port, own_messages
 from certificates import Certificates, Pair
 from ossicle.service.client import (
     AsyncSpeechClient,
@@ -240,7 +240,7 @@ def test_a_half_renewed_certificate_leaves_the_old_one_in_force(
         with caplog.at_level(logging.ERROR):
             assert connects(server.address, tls)
             assert connects(server.address, tls)
-        (message,) = [record.getMessage() for record in caplog.records]
+        (message,) = own_messages(caplog)
         assert "do not work together" in message
         assert "stays in force" in message
         new.copy_to(used)
@@ -274,7 +274,7 @@ def test_a_server_warns_of_a_certificate_that_ends(
     assert tls is not None
     assert tls.certificate.names == ("a.example", "b.example")
     assert tls.certificate.expires == pytest.approx(time.time() + days[1] * 86_400, abs=60)
-    messages = [record.getMessage() for record in caplog.records]
+    messages = own_messages(caplog)
     assert [warning in message for message in messages] == [True] * (warning is not None)
 
 
