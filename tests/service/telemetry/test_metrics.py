@@ -155,14 +155,14 @@ def test_a_final_is_measured_from_the_request_for_it(
         answered = iter(live.call)
         while not results([next(answered)], final=True):
             pass
-        time.sleep(0.5)  # a client's pause counts for nothing
+        time.sleep(1.5)  # a client's pause counts for nothing
         live.half_close()
         assert results(list(answered), final=True)
         page = metrics_page(server.telemetry.metrics)
     assert page[f"ossicle_final_latency_seconds_count{TAPE}"] == 2
     # The block of the first final took a step of 0.2 s, and so did that before the half-close,
     # which was over before it.
-    assert 0.2 <= page[f"ossicle_final_latency_seconds_sum{TAPE}"] < 0.7
+    assert 0.2 <= page[f"ossicle_final_latency_seconds_sum{TAPE}"] < 1.5
     assert page["ossicle_step_seconds_sum{model=tape,part=network}"] >= 0.2
 
 
