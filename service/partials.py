@@ -2,10 +2,14 @@
 
 A hypothesis that is shown as it is changes under the reader's eyes: its last word grows letter by
 letter, and a beam search changes its mind about the words before. Here a word is shown once it is
-over, and what is shown is taken back only if the search insists. That is the trade of delay against
-stability of Baumann, Atterer and Schlangen 2009, "Assessing and improving the performance of speech
-recognition for incremental systems". `tests/bench/flicker.py` measures both; the constants are
-choices made with it on the development sets.
+over, and once the texts of the beam agree on it or have had some time to. What is shown is taken
+back only if the search insists. That is the trade of delay against stability of Baumann, Atterer
+and Schlangen 2009, "Assessing and improving the performance of speech recognition for incremental
+systems"; the agreement of the beam is their criterion of stability made soft (Selfridge et al.
+2011, "Stability and accuracy in incremental speech recognition").
+
+`tests/bench/flicker.py` measures both; the constants are choices made with it on the development
+sets.
 """
 
 from __future__ import annotations
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
 # The last word is over when a separator follows it, or no further letter for so long (0.48 s): the
 # letters of a word may be a third of a second apart.
 WORD_END_FRAMES = 12
+# Of the texts that begin with the words before, by probability, so many must have the next word,
+AGREEMENT = 0.4
+# or it must have stayed for so long (0.32 s): what they still disagree on then, they may for ever.
+HELD_FRAMES = 8
 # What is shown stays until so many hypotheses in a row have contradicted it.
 PATIENCE = 2
 
@@ -34,6 +42,7 @@ class PartialText:
         """Start the next utterance."""
         self.words: tuple[Word, ...] = ()
         self._contradictions = 0
+        self._over: list[tuple[str, int]] = []  # words, and at which frame each was first over
 
     def update(self, hypothesis: Hypothesis, frames: int) -> tuple[Word, ...]:
         """Take the present hypothesis.
@@ -46,14 +55,34 @@ class PartialText:
             The words to show, which are none until the first is over.
         """
         over = words_over(hypothesis, frames)
-        heard = hypothesis.words[: len(self.words)]
-        agrees = [word.text for word in heard] == [word.text for word in self.words]
+        same = _alike([text for text, _ in self._over], over)
+        self._over[same:] = [(word.text, frames) for word in over[same:]]
+        kept = _alike([word.text for word in self.words], hypothesis.words)
+        agrees = kept == len(self.words)
         self._contradictions = 0 if agrees else self._contradictions + 1
         insists = self._contradictions >= PATIENCE and bool(over)
-        if insists or (agrees and len(over) >= len(self.words)):
+        if insists or (agrees and len(over) >= kept):
             self._contradictions = 0
-            self.words = over
+            self.words = over[: self._sure(hypothesis, min(kept, len(over)), frames)]
         return self.words
+
+    def _sure(self, hypothesis: Hypothesis, shown: int, frames: int) -> int:
+        """How many of the words that are over may be shown, if the first `shown` are."""
+        agreement = hypothesis.agreement or (1.0,) * len(hypothesis.words)
+        for place in range(shown, len(self._over)):
+            before = agreement[place - 1] if place else 1.0
+            held = frames - self._over[place][1] < HELD_FRAMES
+            if held and agreement[place] < AGREEMENT * before:
+                return place
+        return len(self._over)
+
+
+def _alike(texts: Sequence[str], words: Sequence[Word]) -> int:
+    """How many of the first words are the same."""
+    for place, (text, word) in enumerate(zip(texts, words, strict=False)):
+        if text != word.text:
+            return place
+    return min(len(texts), len(words))
 
 
 @dataclass(frozen=True)

@@ -37,19 +37,32 @@ from ossicle.model.decoding.prefixes import NO_ENTRY
 __all__ = ["BeamConfig", "BeamSearch", "Candidate", "advance_together"]
 
 
+_SHARE = 0.01
+"""Texts with less than this of the best one's probability are not asked whether they agree."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A text that may have been said.
 
     Attributes:
         tokens: their numbers, no space at the beginning.
-        frames: that emitted them, counted from the start of the utterance.
         score: natural-log probability of the sound, plus language.
     """
 
     tokens: tuple[int, ...]
-    frames: tuple[int, ...]
     score: float
+
+
+@dataclass(frozen=True)
+class TimedCandidate(Candidate):
+    """A text that may have been said so far.
+
+    Attributes:
+        frames: that emitted its tokens, counted from the start of the utterance.
+    """
+
+    frames: tuple[int, ...]
 
 
 class BeamSearch:
@@ -69,12 +82,36 @@ class BeamSearch:
         """Take the next frames, (U, V)."""
         advance_together([self], [log_probs])
 
-    def best(self) -> Candidate:
+    def best(self) -> TimedCandidate:
         """The best text so far, the last word perhaps unfinished or followed by a space."""
         scores = self._beam.scores()
         best = int(scores.argmax())
         tokens, frames = self._beam.tree.tokens(int(self._beam.table[ENTRY, best]))
-        return Candidate(tuple(tokens), tuple(frames), float(scores[best]))
+        return TimedCandidate(tuple(tokens), float(scores[best]), tuple(frames))
+
+    def agreement(self, lengths: Sequence[int]) -> list[float]:
+        """How sure the search is of the beginnings of the best text.
+
+        Args:
+            lengths: how many tokens each of N beginnings has, which are whole words.
+
+        Returns:
+            Of each, the share of the probability that texts of those words and perhaps more have,
+            0 to 1.
+        """
+        scores = self._beam.scores()
+        weights = np.exp(scores - scores.max())
+        others = np.flatnonzero(weights > _SHARE)
+        weights = weights[others] / weights[others].sum()
+        entries = self._beam.table[ENTRY]
+        best = int(entries[scores.argmax()])
+        # A word that goes on is another: its beginning is not agreed on.
+        agreed = [
+            same if following in (None, self._scorer.space) else same - 1
+            for same, following in self._beam.tree.shared(best, entries[others].tolist())
+        ]
+        shares = weights @ (np.array(agreed)[:, None] >= np.array(lengths, dtype=np.int64))
+        return [float(share) for share in shares]
 
     def finished(self, most: int | None = None) -> list[Candidate]:
         """The beam's texts, distinct, as the whole of what was said; best first.
@@ -82,21 +119,19 @@ class BeamSearch:
         Args:
             most: how many, None for all.
         """
-        scores = self._beam.scores() + self._scorer.finish(self._beam.table[TEXTS])
+        table, space = self._beam.table, self._scorer.space
+        scores = self._beam.scores() + self._scorer.finish(table[TEXTS])
         # The same text with and without a space behind it is one.
-        after_space = self._beam.table[LAST] == self._scorer.space
-        hashes = np.where(after_space, self._beam.table[PARENT_HASH], self._beam.table[HASH])
+        hashes = np.where(table[LAST] == space, table[PARENT_HASH], table[HASH])
         _, first, text_of = np.unique(hashes, return_index=True, return_inverse=True)
         merged = np.full(len(first), -np.inf)
         np.logaddexp.at(merged, text_of, scores)
-        found = []
-        for text in merged.argsort()[::-1][:most].tolist():
-            entry = int(self._beam.table[ENTRY, first[text]])
-            tokens, frames = self._beam.tree.tokens(entry)
-            if tokens and tokens[-1] == self._scorer.space:
-                del tokens[-1], frames[-1]
-            found.append(Candidate(tuple(tokens), tuple(frames), float(merged[text])))
-        return found
+        order = merged.argsort()[::-1][:most]
+        texts = self._beam.tree.texts(table[ENTRY, first[order]].tolist())
+        return [
+            Candidate(tuple(text[:-1] if text[-1:] == [space] else text), score)
+            for text, score in zip(texts, merged[order].tolist(), strict=True)
+        ]
 
     def empty_lead(self) -> float:
         """By how much the empty text leads, in natural-log units; negative if it does not."""

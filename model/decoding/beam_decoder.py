@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from ossicle.model.decoding.beam import BeamSearch, advance_together
+from ossicle.model.decoding.growing_text import GrowingText
 from ossicle.model.decoding.hypothesis import (
     SILENCE_KEPT,
     Decoder,
     FrameMemory,
     Hypothesis,
-    TimedToken,
-    spell_hypothesis,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class BeamDecoder:
         self._search = self._new_search(0)
         self._memory = FrameMemory()
         self._silent = False
-        self._shown: list[TimedToken] = []
+        self._text = GrowingText(self._tokens, self._frame_seconds, self._annotator.shift)
 
     @property
     def remembered_frames(self) -> int:
@@ -88,23 +88,20 @@ class BeamDecoder:
         """The best text so far; each token at the frame that most likely emitted it first."""
         best = self._search.best()
         log_probs, first = self._memory.log_probs, self._memory.first
-        shown = self._shown
-        # Most of it is as it was when last asked.
-        same = 0
-        for old, token, frame in zip(shown, best.tokens, best.frames, strict=False):
-            if old.frame != frame or old.text != self._tokens[token]:
-                break
-            same += 1
-        del shown[same:]
-        for token, frame in zip(best.tokens[same:], best.frames[same:], strict=True):
-            confidence = math.exp(log_probs[frame - first, token])
-            shown.append(TimedToken(self._tokens[token], frame, frame + 1, confidence))
-        return spell_hypothesis(shown, self._frame_seconds, self._annotator)
+        hypothesis = self._text.update(
+            best.tokens,
+            best.frames,
+            lambda token, frame: math.exp(log_probs[frame - first, token]),
+        )
+        if not hypothesis.words:
+            return hypothesis
+        agreement = tuple(self._search.agreement(self._text.lengths))
+        return replace(hypothesis, agreement=agreement)
 
     def finish(self, alternatives: int = 1) -> list[Hypothesis]:
         """The whole utterance's hypotheses, best first, distinct texts, `LISTED` at most."""
         candidates = self._search.finished(LISTED)
-        texts = ["".join(self._tokens[token] for token in c.tokens) for c in candidates]
+        texts = ["".join(map(self._tokens.__getitem__, c.tokens)) for c in candidates]
         scores = [candidate.score for candidate in candidates]
         if self._reranker:
             texts, scores = self._reranker(texts, scores)

@@ -66,6 +66,8 @@ class Hypothesis:
         confidence: mean of its words' in finals, the share of them to expect right; geometric mean
             over all tokens in partials; 0 if there are none.
         score: natural logarithm of its weight among the alternatives of one final.
+        agreement: of each word of a partial, the share of the search's probability that texts have
+            which begin with the words up to it, 0 to 1; empty where the search knows one text only.
     """
 
     text: str
@@ -73,6 +75,7 @@ class Hypothesis:
     tokens: tuple[TimedToken, ...]
     words: tuple[Word, ...]
     score: float = 0.0
+    agreement: tuple[float, ...] = ()
 
 
 class Decoder(Protocol):

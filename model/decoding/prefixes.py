@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,3 +102,46 @@ class PrefixTree:
         places = np.arange(len(frames))
         frames = np.minimum.accumulate((frames - places)[::-1])[::-1] + places
         return tokens.tolist(), frames.tolist()
+
+    def texts(self, entries: Iterable[int]) -> list[list[int]]:
+        """The tokens of several hypotheses."""
+        parents, tokens, _ = self._entries[:, : self._size].tolist()
+        texts = []
+        for entry in entries:
+            text = []
+            while entry >= self._trunk:
+                text.append(tokens[entry])
+                entry = parents[entry]
+            text.reverse()
+            texts.append(tokens[: entry + 1] + text)
+        return texts
+
+    def shared(self, entry: int, others: Iterable[int]) -> list[tuple[int, int | None]]:
+        """How far other live hypotheses say the same as the live one at `entry`.
+
+        Returns:
+            Of each, with how many of the same tokens it begins, and its next one, None if it ends.
+        """
+        parents, tokens, _ = self._entries[:, : self._size].tolist()
+        path = []
+        while entry >= self._trunk:
+            path.append(entry)
+            entry = parents[entry]
+        path.reverse()
+        # How many tokens a text has that ends at an entry of the path.
+        lengths = {on_path: entry + 2 + place for place, on_path in enumerate(path)}
+        found = []
+        for other in others:
+            rest = []
+            while other >= self._trunk and other not in lengths:
+                rest.append(tokens[other])
+                other = parents[other]
+            same = lengths.get(other, other + 1)
+            # A text that died and came again has other entries for the same tokens.
+            for on_path in path[same - entry - 1 :]:
+                if not rest or rest[-1] != tokens[on_path]:
+                    break
+                rest.pop()
+                same += 1
+            found.append((same, rest[-1] if rest else None))
+        return found

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.model.decoding.beam import BeamConfig, BeamSearch
+from ossicle.model.decoding.beam_batch import ENTRY
 from ossicle.model.decoding.language import TextScorer
 
 SPACE = 1
@@ -87,15 +88,44 @@ def test_pieces_do_not_matter(seed: int, count: int, width: int, cuts: tuple[int
 @settings(deadline=None)
 @given(seed=st.integers(0, 1000), width=st.integers(1, 40))
 def test_alternatives_are_distinct_and_sorted(seed: int, width: int) -> None:
-    found = search(frames(40, seed, vocabulary=8), BeamConfig(width=width)).finished()
+    beam = search(frames(40, seed, vocabulary=8), BeamConfig(width=width))
+    found = beam.finished()
     assert 1 <= len(found) <= width
     assert len({candidate.tokens for candidate in found}) == len(found)
     scores = [candidate.score for candidate in found]
     assert scores == sorted(scores, reverse=True)
     for candidate in found:
         assert not candidate.tokens or SPACE not in (candidate.tokens[0], candidate.tokens[-1])
-        assert list(candidate.frames) == sorted(set(candidate.frames))
-        assert not candidate.frames or candidate.frames[0] >= 0
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 1000), width=st.integers(1, 40), count=st.integers(1, 40))
+def test_the_agreement_on_words_is_the_share_of_the_texts_that_begin_with_them(
+    seed: int, width: int, count: int
+) -> None:
+    beam = search(frames(count, seed, vocabulary=6), BeamConfig(width=width))
+    best = beam.best()
+    assert list(best.frames) == sorted(set(best.frames))
+    lengths = [
+        end
+        for end in range(1, len(best.tokens) + 1)
+        if best.tokens[end - 1] != SPACE and best.tokens[end : end + 1] in ((), (SPACE,))
+    ]
+    table = beam._beam.table
+    texts = [tuple(text) for text in beam._beam.tree.texts(table[ENTRY].tolist())]
+    weights = np.exp(beam._beam.scores() - best.score)
+    weights[weights <= 0.01] = 0.0
+    expected = [
+        sum(
+            weight
+            for text, weight in zip(texts, weights, strict=True)
+            if (*text, SPACE)[: end + 1] == (*best.tokens[:end], SPACE)
+        )
+        / weights.sum()
+        for end in lengths
+    ]
+    assert beam.agreement(lengths) == pytest.approx(expected)
+    assert expected == sorted(expected, reverse=True)
 
 
 def test_tokens_are_where_they_were_said() -> None:

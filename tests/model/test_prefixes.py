@@ -32,6 +32,12 @@ def test_a_moved_token_does_not_pass_the_next() -> None:
     assert tree.tokens(int(second)) == ([5, 6], [7, 8])
 
 
+def common(text: list[int], other: list[int]) -> int:
+    """How many of their first tokens are the same."""
+    length = min(len(text), len(other))
+    return next((i for i in range(length) if text[i] != other[i]), length)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.lists(st.booleans(), max_size=60))
 def test_compacting_changes_no_live_hypothesis(seed: int, width: int, compact: list[bool]) -> None:
@@ -54,6 +60,13 @@ def test_compacting_changes_no_live_hypothesis(seed: int, width: int, compact: l
         if compacts:
             live = tree.compact(live)
         assert [tree.tokens(int(entry)) for entry in live] == truth
+        texts = [tokens for tokens, _ in truth]
+        assert tree.texts(live.tolist()) == texts
+        for entry, text in zip(live.tolist(), texts, strict=True):
+            shared = [(common(text, other), other) for other in texts]
+            assert tree.shared(entry, live.tolist()) == [
+                (same, other[same] if same < len(other) else None) for same, other in shared
+            ]
 
 
 def test_a_long_utterance_takes_little_room() -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ossicle.model.decoding.hypothesis import Hypothesis, TimedToken, spell_hypothesis
 from ossicle.service.partials import Flicker, PartialText, flicker
 
 
-def heard(text: str) -> Hypothesis:
+def heard(text: str, agreement: tuple[float, ...] = ()) -> Hypothesis:
     """A hypothesis with a frame to each character."""
     tokens = [TimedToken(letter, i, i + 1, 0.9) for i, letter in enumerate(text)]
-    return spell_hypothesis(tokens, 0.04)
+    return replace(spell_hypothesis(tokens, 0.04), agreement=agreement)
 
 
-def shown(*steps: tuple[str, int]) -> list[str]:
-    """What is shown after each of the hypotheses, given with how many frames they are about."""
+def shown(*steps: tuple[str, int] | tuple[str, int, tuple[float, ...]]) -> list[str]:
+    """What is shown after each of the hypotheses.
+
+    Args:
+        steps: their texts, how many frames they are about, and how far the beam agrees on them.
+    """
     partial = PartialText()
     return [
-        " ".join(word.text for word in partial.update(heard(text), frames))
-        for text, frames in steps
+        " ".join(word.text for word in partial.update(heard(text, *agreement), frames))
+        for text, frames, *agreement in steps
     ]
 
 
@@ -29,6 +35,25 @@ def test_a_word_is_shown_when_a_separator_follows_it() -> None:
 
 def test_a_word_is_shown_when_no_letter_follows_it_for_long() -> None:
     assert shown(("one", 4), ("one", 14), ("one", 15)) == ["", "", "one"]
+
+
+def test_a_word_that_few_texts_have_is_not_shown_until_it_has_stayed() -> None:
+    steps = [("one ", n, (0.3,)) for n in (4, 8, 12)]
+    assert shown(*steps) == ["", "", "one"]
+    steps = [("one ", 4, (0.3,)), ("won ", 8, (0.3,)), ("won ", 12, (0.3,)), ("won ", 16, (0.3,))]
+    assert shown(*steps) == ["", "", "", "won"]
+    assert shown(("one ", 4, (0.3,)), ("one ", 8, (0.5,))) == ["", "one"]
+
+
+def test_doubt_about_a_word_is_no_doubt_about_the_next() -> None:
+    steps = [("one ", n, (0.3,)) for n in (4, 8, 12)]
+    assert shown(*steps, ("one two ", 16, (0.3, 0.25)))[-1] == "one two"
+    assert shown(*steps, ("one two ", 16, (0.3, 0.05)))[-1] == "one"
+
+
+def test_what_takes_the_place_of_shown_words_must_be_agreed_on_too() -> None:
+    steps = [("so one ", 4), ("sew won ", 8, (0.9, 0.2)), ("sew won ", 12, (0.9, 0.2))]
+    assert shown(*steps) == ["so one", "so one", "sew"]
 
 
 def test_a_word_stays_when_the_search_doubts_that_it_is_over() -> None:
