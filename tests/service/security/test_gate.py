@@ -239,13 +239,13 @@ def test_a_token_has_so_many_streams_at_the_same_time(
     name = f"two-{request.node.callspec.id}"
     secret = tokens.add(name, max_streams=2)
     stub = speech_pb2_grpc.SpeechServiceStub(channel)
-    before = guarded.engine.active
+    assert until(lambda: guarded.engine.active == 0)
 
     def live() -> LiveStream:
         return LiveStream(_With(stub, bearer(secret)), start(), audio(bytes(SECOND)))
 
     first, second = live(), live()
-    assert until(lambda: guarded.engine.active == before + 2)
+    assert until(lambda: guarded.engine.active == 2)
     _, error = until_error(live())
     assert over_limit(error) == 2
     assert f"token {name} has 2 streams open" in error.details()
@@ -257,12 +257,12 @@ def test_a_token_has_so_many_streams_at_the_same_time(
     recognize(guarded.address, tokens.add(f"other-{name}"))
 
     end(first)
-    assert until(lambda: guarded.engine.active == before + 1)
+    assert until(lambda: guarded.engine.active == 1)
     third = live()
-    assert until(lambda: guarded.engine.active == before + 2)
+    assert until(lambda: guarded.engine.active == 2)
     for stream_ in (second, third):
         end(stream_)
-    assert until(lambda: guarded.engine.active == before)
+    assert until(lambda: guarded.engine.active == 0)
 
 
 class _With:
@@ -294,11 +294,13 @@ def test_streams_of_a_removed_token_go_on_to_their_end(
     guarded: SpeechServer, tokens: TokenFile, tapes: Any
 ) -> None:
     secret = tokens.add("leaving")
+    assert until(lambda: guarded.engine.active == 0)
     speech = (tapes.record("good_bye") * 32768).astype("<i2").tobytes()
     with SpeechClient(guarded.address, token=secret) as client:
 
         def chunks() -> Iterator[bytes]:
             yield speech[: len(speech) // 2]
+            assert until(lambda: guarded.engine.active == 1)
             tokens.remove("leaving")
             yield speech[len(speech) // 2 :]
 
