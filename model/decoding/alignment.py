@@ -103,13 +103,22 @@ def align(log_probs: NDArray[np.floating], tokens: Sequence[int]) -> list[Span]:
         )
     states = _best_path(np.asarray(log_probs, dtype=np.float64), numbers, repeats)
     # Odd states are tokens, even ones the blanks around them; a path never leaves a token out.
-    first = np.searchsorted(states, np.arange(1, 2 * len(numbers), 2), side="left")
-    last = np.searchsorted(states, np.arange(1, 2 * len(numbers), 2), side="right")
-    spans = []
-    for token, begin, end in zip(numbers.tolist(), first.tolist(), last.tolist(), strict=True):
-        scores = log_probs[begin:end, token]
-        spans.append(Span(token, begin, end, float(scores.mean()), float(scores.max())))
-    return spans
+    said = np.flatnonzero(states % 2)
+    places = states[said] // 2
+    begins = places.searchsorted(np.arange(len(numbers)))
+    ends = np.append(begins[1:], len(said))
+    scores = log_probs[said, numbers[places]].astype(np.float64)
+    return [
+        Span(*span)
+        for span in zip(
+            numbers.tolist(),
+            said[begins].tolist(),
+            (said[ends - 1] + 1).tolist(),
+            (np.add.reduceat(scores, begins) / (ends - begins)).tolist(),
+            np.maximum.reduceat(scores, begins).tolist(),
+            strict=True,
+        )
+    ]
 
 
 def _best_path(

@@ -47,14 +47,15 @@ def word_evidence(
         agreement: of each word, the share of the N-best list that has it, 0 to 1.
     """
     rows = np.empty((len(words), len(EVIDENCE)))
-    for row, spans, share in zip(rows, words, agreement, strict=True):
-        first, end = spans[0].frame, spans[-1].end_frame
-        best = np.full(end - first, BLANK)
+    labels = np.full(len(log_probs), BLANK)
+    for spans in words:
         for span in spans:
-            best[span.frame - first : span.end_frame - first] = span.token
+            labels[span.frame : span.end_frame] = span.token
+    path = log_probs[np.arange(len(log_probs)), labels]
+    for row, spans, share in zip(rows, words, agreement, strict=True):
         letters = math.exp(sum(span.max_log_prob for span in spans) / len(spans))
-        path = log_probs[np.arange(first, end), best].sum()
-        row[:] = _log_odds(letters), path, math.log(len(spans)), _log_odds(share)
+        word = path[spans[0].frame : spans[-1].end_frame].sum()
+        row[:] = _log_odds(letters), word, math.log(len(spans)), _log_odds(share)
     return rows
 
 
