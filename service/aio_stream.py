@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .engine import Engine
 from .session import Event, Partial, SessionConfig
+from .stream import Stream
 
 # A client that sends but does not read is not listened to once it has so many messages unread.
 MAX_UNREAD_EVENTS = 256
@@ -43,7 +44,9 @@ class AioStream:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self.samples = 0  # written so far
-        self._stream = engine.open(
+        # Until it is cancelled: it knows this one too, and a pair that knows each other would stay
+        # in memory, with all that was heard, until Python looks for such pairs, which is seldom.
+        self._stream: Stream | None = engine.open(
             config,
             lambda events: call(self._take_events, events),
             lambda error: call(self._take_end, error),
@@ -54,20 +57,25 @@ class AioStream:
         """Queue samples, (N,), after waiting for room."""
         await self._wait_for_room()
         self.samples += len(samples)
-        self._stream.write(samples)
+        if self._stream:
+            self._stream.write(samples)
 
     async def finalize(self) -> None:
         """Ask for a final of what was written so far, after waiting for room."""
         await self._wait_for_room()
-        self._stream.finalize()
+        if self._stream:
+            self._stream.finalize()
 
     def close(self, interrupted: bool = False) -> None:
         """Write no more; the last final follows, and tells if the audio would have gone on."""
-        self._stream.close(interrupted)
+        if self._stream:
+            self._stream.close(interrupted)
 
     def cancel(self) -> None:
         """Give up the stream; its slot is free soon and its events end."""
-        self._stream.cancel()
+        if self._stream:
+            self._stream.cancel()
+        self._stream = None
         self._take_end(None)
 
     async def events(self) -> AsyncIterator[Event]:
@@ -85,13 +93,17 @@ class AioStream:
                 break
             self._news.clear()
             await self._news.wait()
-        if self._error:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error:
+                raise error
+        finally:
+            del error  # which knows this frame, and the frame it
 
     async def _wait_for_room(self) -> None:
         while True:
             self._room.clear()
-            if self._ended:
+            if self._ended or self._stream is None:
                 return
             if len(self._events) < MAX_UNREAD_EVENTS and self._stream.has_room():
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -180,6 +181,11 @@ async def _serve(server: SpeechServer, on_ready: Callable[[SpeechServer], None])
     }
     try:
         await server.start()
+        # What there is now will stay. Not to be looked through any more, it neither delays steps
+        # nor keeps Python from looking often for what calls have left behind: refused ones leave
+        # pairs of objects in gRPC that know each other.
+        gc.collect()
+        gc.freeze()
         on_ready(server)
         await told.wait()
         log.info("shutting down")

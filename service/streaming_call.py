@@ -100,8 +100,12 @@ class StreamingCall:
             stream.cancel()
             reader.cancel()
             intake.close()
-        if self._error:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error:
+                raise error
+        finally:
+            del error  # which knows this frame, and the frame it
 
     async def _send(
         self,

@@ -13,8 +13,9 @@ from .errors import BusyError, OssicleError, UnavailableError
 # A stream that no server has answered yet is tried for as long as a unary call.
 _PATIENCE_AT_START = 2.0
 _LEAST_KEPT_BYTES = 1 << 20
-# gRPC's words for a connection that something between client and server has cut.
-_CUT_OFF = "Received RST_STREAM"
+# gRPC's words for a connection that something between client and server has cut, and for a write
+# that failed with it.
+_CUT_OFF = ("Received RST_STREAM", "Internal error from Core")
 
 
 @dataclass(frozen=True)

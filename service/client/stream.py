@@ -13,7 +13,7 @@ from ossicle.speech.v1 import speech_pb2
 
 from .access import Access
 from .conversation import Conversation
-from .errors import OssicleError, UnavailableError, from_rpc_error
+from .errors import OssicleError, TimedOutError, UnavailableError, from_rpc_error
 from .replicas import Replicas
 from .resumption import Attempts, Resumption, is_passing
 
@@ -105,9 +105,15 @@ class ResumableStream(Generic[C]):
     def _has_failed(self, error: grpc.RpcError) -> bool:
         """Whether the end of a connection is a failure of the stream; it is kept if so."""
         failure = from_rpc_error(error, self._replica.address, self._access)
-        failure.__cause__ = error
         if self._conversation.complete and is_passing(failure):
             return False
+        if is_passing(failure) and self._remaining() == 0.0:
+            # gRPC may report what the end of the time made of a write that was under way.
+            address = self._replica.address
+            failure = TimedOutError(
+                f"no answer from {address} within the timeout of this call", failure.status
+            )
+        failure.__cause__ = error
         self._failure = failure
         return True
 
@@ -120,12 +126,18 @@ class ResumableStream(Generic[C]):
         Raises:
             OssicleError: the failure, if there should be no other attempt.
         """
-        assert self._failure is not None
-        wait = self._attempts.wait_after(self._failure) if self._attempts else None
-        if wait is None:
-            raise self._failure
-        self._replica = self._replicas.after(self._replica)
-        return wait
+        failure = self._failure
+        assert failure is not None
+        wait = self._attempts.wait_after(failure) if self._attempts else None
+        if wait is not None:
+            self._replica = self._replicas.after(self._replica)
+            return wait
+        # An error knows the frame that raises it: what that knows would stay in memory with it.
+        self._failure = None
+        try:
+            raise failure
+        finally:
+            del failure
 
 
 def seconds_left(deadline: float | None) -> float | None:

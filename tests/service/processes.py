@@ -7,8 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 COMMAND = [sys.executable, "-m", "ossicle.service.cli"]
 
@@ -18,10 +20,16 @@ class Served:
     process: subprocess.Popen[str]
     address: str
     banner: str
+    log: IO[str]
 
     def kill(self) -> None:
         self.process.kill()
         self.process.communicate()
+
+    def written(self) -> str:
+        """What it has logged so far."""
+        self.log.seek(0)
+        return self.log.read()
 
     def memory_mib(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
@@ -32,10 +40,12 @@ class Served:
 
 def serve(*options: str, **variables: str) -> Served:
     """A server on a free port; its banner has been printed, so it serves."""
+    # Not a pipe: a log that nobody reads would fill it, and the server would wait for ever.
+    log = tempfile.TemporaryFile("a+")  # noqa: SIM115 - open for as long as the server runs
     process = subprocess.Popen(
         [*COMMAND, "serve", "--port", "0", *options],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=log,
         text=True,
         env={**os.environ, **variables},
     )
@@ -49,8 +59,10 @@ def serve(*options: str, **variables: str) -> Served:
     match = re.match(r"serving on (\S+)\n", banner)
     if match is None:
         process.kill()
-        raise AssertionError(f"no server: {banner}{process.communicate()[1]}")
-    return Served(process, match[1], banner)
+        process.communicate()
+        log.seek(0)
+        raise AssertionError(f"no server: {banner}{log.read()}")
+    return Served(process, match[1], banner, log)
 
 
 def stop(served: Served) -> int:

@@ -70,7 +70,8 @@ class Guarded:
     def log(self) -> str:
         """Stop the server; all that it has written."""
         self.served.process.terminate()
-        return "".join(self.served.process.communicate(timeout=30))
+        rest, _ = self.served.process.communicate(timeout=30)
+        return str(rest) + self.served.written()
 
 
 @pytest.fixture(scope="module")
