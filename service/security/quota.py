@@ -61,10 +61,11 @@ class Quota:
         """
         count = self._streams.get(token.name, 0)
         if token.max_streams and count >= token.max_streams:
+            plural = "s" if count > 1 else ""
             raise ServiceError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"the token {token.name} has {count} streams open, as many as it may; end one, or "
-                f"try again in {RETRY_SECONDS} s",
+                f"the token {token.name} has {count} stream{plural} open, as many as it may; end "
+                f"one, or try again in {RETRY_SECONDS} s",
                 RETRY_SECONDS,
             )
         self._streams[token.name] = count + 1

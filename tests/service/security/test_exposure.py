@@ -138,3 +138,14 @@ def test_commands_refuse_in_one_line_what_they_cannot_follow(
     assert message in result.stderr
     assert "secret" not in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_server_says_how_it_is_protected() -> None:
+    plain = Security()
+    assert plain.transport("localhost") == "clear text, on this machine alone"
+    assert plain.clients() == "everybody who can connect"
+    assert plain.health("127.0.0.1:50051") == "127.0.0.1:50051"
+    opened = Security(insecure=True, health_port=50052)
+    assert opened.transport("0.0.0.0") == "CLEAR TEXT: others can listen (--insecure)"
+    assert opened.transport("127.0.0.1") == "clear text, on this machine alone"
+    assert opened.health("0.0.0.0:50051") == "0.0.0.0:50051, and in clear text on port 50052"

@@ -52,7 +52,7 @@ def test_tokens_do_not_use_up_each_others_calls_and_streams() -> None:
     for token in (first, second):
         with pytest.raises(ServiceError):
             quota.call(token)
-        with pytest.raises(ServiceError, match=f"{token.name} has 1 streams open"):
+        with pytest.raises(ServiceError, match=f"{token.name} has 1 stream open"):
             quota.begin_stream(token)
     quota.end_stream(first)
     quota.begin_stream(first)
