@@ -13,6 +13,8 @@ from ossicle.service.security.pem import read_authorities, read_pair
 from .messages import channel_options
 
 PathLike = str | os.PathLike[str]
+# A server does not read more metadata than 16 KiB, and would not say what was too long.
+_LONGEST_TOKEN = 4096
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -61,11 +63,11 @@ class Access:
     def __post_init__(self) -> None:
         """Check the token, which must not appear in the message."""
         if self.token is not None and not (
-            self.token and self.token.isascii() and all(" " < c < "\x7f" for c in self.token)
+            0 < len(self.token) <= _LONGEST_TOKEN and all(" " < c < "\x7f" for c in self.token)
         ):
             raise ValueError(
-                "the token is empty or has spaces, line ends or letters outside ASCII; give it as "
-                "ossicle token add printed it"
+                "the token is empty, too long, or has spaces, line ends or letters outside ASCII; "
+                "give it as ossicle token add printed it"
             )
 
     def check(self, address: str) -> None:
