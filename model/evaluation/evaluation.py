@@ -113,10 +113,10 @@ class Evaluation:
             recordings = [np.concatenate([quiet, samples]) for samples in recordings]
             self.audio_seconds += sum(map(len, recordings)) / self.model.info.sample_rate
             for utterance, best in zip(batch, self.transcribe(recordings), strict=True):
-                words = [
+                words = tuple(
                     replace(word, start=word.start - self.silence, end=word.end - self.silence)
                     for word in best.words
-                ]
+                )
                 yield Recognized(utterance, normalize(utterance.text), best.text, words)
 
     def transcribe(self, recordings: Sequence[NDArray[np.float32]]) -> list[Hypothesis]:

@@ -94,7 +94,8 @@ class SpeechModule(pl.LightningModule):
         )
         if views == 1:
             return ctc, ctc
-        differ = disagreement(*log_probs.chunk(2), frames) / batch.target_counts.sum().clamp(min=1)
+        first, second = log_probs.chunk(2)
+        differ = disagreement(first, second, frames) / batch.target_counts.sum().clamp(min=1)
         return ctc + self.config.consistency * differ, ctc
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
