@@ -394,7 +394,8 @@ class Session:
 
     def _changed_partial(self, frame: int) -> list[Event]:
         decoded = self._decoded(frame) // self._frame
-        words = self._shown.update(self.decoder.hypothesis(), decoded)
+        hypothesis = self.decoder.hypothesis()
+        words = self._shown.update(hypothesis, decoded, self.decoder.agreement)
         text = " ".join(word.text for word in words)
         if text == self._partial:
             return []

@@ -190,7 +190,7 @@ class BeamBatch:
         stays[TOKEN_ENDED] = held
         stays[TOTAL] = _log_add(stays[BLANK_ENDED], held)
 
-        extends = likely.any(axis=1)
+        extends: NDArray[np.bool_] = np.logical_or.reduce(likely, axis=1)
         if not extends.any():
             self._numbers[:] = stays
             return

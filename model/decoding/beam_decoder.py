@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,15 +87,15 @@ class BeamDecoder:
         """The best text so far; each token at the frame that most likely emitted it first."""
         best = self._search.best()
         log_probs, first = self._memory.log_probs, self._memory.first
-        hypothesis = self._text.update(
+        return self._text.update(
             best.tokens,
             best.frames,
             lambda token, frame: math.exp(log_probs[frame - first, token]),
         )
-        if not hypothesis.words:
-            return hypothesis
-        agreement = tuple(self._search.agreement(self._text.lengths))
-        return replace(hypothesis, agreement=agreement)
+
+    def agreement(self) -> list[float]:
+        """How sure the search is of the words of the last `hypothesis`; see `Decoder`."""
+        return self._search.agreement(self._text.lengths)
 
     def finish(self, alternatives: int = 1) -> list[Hypothesis]:
         """The whole utterance's hypotheses, best first, distinct texts, `LISTED` at most."""

@@ -24,18 +24,19 @@ class GrowingText:
         self._tokens = tokens
         self._frame_seconds = frame_seconds
         self._shift = shift
-        self._spelled: list[tuple[int, int]] = []
+        self._spelled: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
         self._timed: list[TimedToken] = []
         self._logs = [0.0]  # of the confidences of the first tokens, none, one, two, ...
         self._words: list[Word] = []  # as they are spelled
         self._shifted: list[Word] = []
+        self._hypothesis = Hypothesis("", 0.0, (), ())
         self.lengths: list[int] = []
         """How many tokens there are up to the end of each word, (W,)."""
 
     def update(
         self,
-        numbers: Sequence[int],
-        frames: Sequence[int],
+        numbers: tuple[int, ...],
+        frames: tuple[int, ...],
         confidence: Callable[[int, int], float],
     ) -> Hypothesis:
         """Take the text as it is now.
@@ -45,24 +46,24 @@ class GrowingText:
             frames: (S,) that emitted them.
             confidence: of a token at a frame, 0 to 1.
         """
-        spelled = list(zip(numbers, frames, strict=True))
-        if spelled != self._spelled:
-            pairs = zip(spelled, self._spelled, strict=False)
+        if (numbers, frames) != self._spelled:
+            before = zip(*self._spelled, strict=True)
+            pairs = zip(zip(numbers, frames, strict=True), before, strict=False)
             same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-            self._spelled = spelled
+            self._spelled = numbers, frames
             del self._timed[same:], self._logs[same + 1 :]
-            for number, frame in spelled[same:]:
+            for number, frame in zip(numbers[same:], frames[same:], strict=True):
                 sure = confidence(number, frame)
                 self._timed.append(TimedToken(self._tokens[number], frame, frame + 1, sure))
                 self._logs.append(self._logs[-1] + math.log(max(sure, 1e-10)))
             self._spell(same)
-        count = len(spelled)
-        return Hypothesis(
-            " ".join(word.text for word in self._shifted),
-            math.exp(self._logs[count] / count) if count else 0.0,
-            tuple(self._timed),
-            tuple(self._shifted),
-        )
+            self._hypothesis = Hypothesis(
+                " ".join(word.text for word in self._words),
+                math.exp(self._logs[-1] / len(numbers)) if numbers else 0.0,
+                tuple(self._timed),
+                tuple(self._shifted),
+            )
+        return self._hypothesis
 
     def _spell(self, same: int) -> None:
         """Make the words anew that are not among the first `same` tokens with a space behind."""

@@ -66,8 +66,6 @@ class Hypothesis:
         confidence: mean of its words' in finals, the share of them to expect right; geometric mean
             over all tokens in partials; 0 if there are none.
         score: natural logarithm of its weight among the alternatives of one final.
-        agreement: of each word of a partial, the share of the search's probability that texts have
-            which begin with the words up to it, 0 to 1; empty where the search knows one text only.
     """
 
     text: str
@@ -75,7 +73,6 @@ class Hypothesis:
     tokens: tuple[TimedToken, ...]
     words: tuple[Word, ...]
     score: float = 0.0
-    agreement: tuple[float, ...] = ()
 
 
 class Decoder(Protocol):
@@ -92,6 +89,14 @@ class Decoder(Protocol):
 
     def hypothesis(self) -> Hypothesis:
         """The best hypothesis so far, cheap enough to be asked for after every step."""
+
+    def agreement(self) -> list[float]:
+        """How sure the search is of the words of the last `hypothesis`.
+
+        Returns:
+            Of each word, the share of the search's probability that texts have which begin with
+            the words up to it, 0 to 1.
+        """
 
     def finish(self, alternatives: int = 1) -> list[Hypothesis]:
         """The hypotheses of the whole utterance, best first, with distinct texts.
@@ -185,6 +190,10 @@ class GreedyDecoder:
     def hypothesis(self) -> Hypothesis:
         """The best hypothesis so far."""
         return spell_hypothesis(self._emitted, self._frame_seconds, self._annotator)
+
+    def agreement(self) -> list[float]:
+        """All of it: greedy decoding knows one text only."""
+        return [1.0] * len(self.hypothesis().words)
 
     def finish(self, alternatives: int = 1) -> list[Hypothesis]:
         """The best path: greedy decoding knows no other, whatever `alternatives` asks for."""

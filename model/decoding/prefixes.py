@@ -105,7 +105,7 @@ class PrefixTree:
 
     def texts(self, entries: Iterable[int]) -> list[list[int]]:
         """The tokens of several hypotheses."""
-        parents, tokens, _ = self._entries[:, : self._size].tolist()
+        parents, tokens = self._entries[:2, : self._size].tolist()
         texts = []
         for entry in entries:
             text = []
@@ -122,7 +122,7 @@ class PrefixTree:
         Returns:
             Of each, with how many of the same tokens it begins, and its next one, None if it ends.
         """
-        parents, tokens, _ = self._entries[:, : self._size].tolist()
+        parents, tokens = self._entries[:2, : self._size].tolist()
         path = []
         while entry >= self._trunk:
             path.append(entry)

@@ -60,7 +60,7 @@ def measure(log_probs: np.ndarray, decoder: Decoder, frame_seconds: float, to: M
     for end in range(BLOCK_FRAMES, len(log_probs) + BLOCK_FRAMES, BLOCK_FRAMES):
         decoder.advance(log_probs[end - BLOCK_FRAMES : end])
         hypothesis = decoder.hypothesis()
-        words = shown.update(hypothesis, min(end, len(log_probs)))
+        words = shown.update(hypothesis, min(end, len(log_probs)), decoder.agreement)
         plain_texts.append(hypothesis.text)
         shown_texts.append(" ".join(word.text for word in words))
     final = decoder.finish()[0].text

@@ -22,6 +22,11 @@ def confidence(token: int, frame: int) -> float:
     return 1.0 / (1 + (token * 7 + frame) % 5)
 
 
+def spelt(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The tokens of a text, a frame to each."""
+    return tuple(TOKENIZER.encode(text)), tuple(range(len(text)))
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.text("ab ", max_size=14).map(str.lstrip), st.integers(1, 3)), max_size=8)
@@ -31,8 +36,8 @@ def test_it_is_what_is_spelt_anew(texts: list[tuple[str, int]]) -> None:
     annotator = Annotator(TOKENIZER.tokens, FRAME, shift=SHIFT)
     for text, pace in texts:
         text = " ".join(text.split()) + " " * text.endswith(" ")
-        numbers = TOKENIZER.encode(text)
-        frames = [3 + pace * place for place in range(len(numbers))]
+        numbers = tuple(TOKENIZER.encode(text))
+        frames = tuple(3 + pace * place for place in range(len(numbers)))
         tokens = [
             TimedToken(letter, frame, frame + 1, confidence(number, frame))
             for letter, number, frame in zip(text, numbers, frames, strict=True)
@@ -54,14 +59,14 @@ def test_only_what_changed_is_asked_for_its_confidence() -> None:
         return 0.5
 
     growing = GrowingText(TOKENIZER.tokens, FRAME, TimeShift())
-    growing.update(TOKENIZER.encode("so one"), range(6), note)
-    growing.update(TOKENIZER.encode("so only"), range(7), note)
+    growing.update(*spelt("so one"), note)
+    growing.update(*spelt("so only"), note)
     assert asked == [*range(6), 5, 6]
-    assert growing.update([], [], note).words == ()
+    assert growing.update((), (), note).words == ()
 
 
 @pytest.mark.parametrize("text", ["one ", "one"])
 def test_a_space_behind_a_word_is_not_part_of_it(text: str) -> None:
     growing = GrowingText(TOKENIZER.tokens, FRAME, TimeShift())
-    growing.update(TOKENIZER.encode(text), range(len(text)), confidence)
+    growing.update(*spelt(text), confidence)
     assert growing.lengths == [3]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from ossicle.model.decoding.hypothesis import Hypothesis, TimedToken, spell_hypothesis
 from ossicle.service.partials import Flicker, PartialText, flicker
 
 
-def heard(text: str, agreement: tuple[float, ...] = ()) -> Hypothesis:
+def heard(text: str) -> Hypothesis:
     """A hypothesis with a frame to each character."""
     tokens = [TimedToken(letter, i, i + 1, 0.9) for i, letter in enumerate(text)]
-    return replace(spell_hypothesis(tokens, 0.04), agreement=agreement)
+    return spell_hypothesis(tokens, 0.04)
+
+
+def agreed() -> list[float]:
+    """A beam that agrees on all words there may be."""
+    return [1.0] * 9
 
 
 def shown(*steps: tuple[str, int] | tuple[str, int, tuple[float, ...]]) -> list[str]:
@@ -22,10 +25,12 @@ def shown(*steps: tuple[str, int] | tuple[str, int, tuple[float, ...]]) -> list[
         steps: their texts, how many frames they are about, and how far the beam agrees on them.
     """
     partial = PartialText()
-    return [
-        " ".join(word.text for word in partial.update(heard(text, *agreement), frames))
-        for text, frames, *agreement in steps
-    ]
+    texts = []
+    for text, frames, *rest in steps:
+        agreement = list(*rest) if rest else agreed()
+        words = partial.update(heard(text), frames, lambda shares=agreement: shares)  # type: ignore[misc]
+        texts.append(" ".join(word.text for word in words))
+    return texts
 
 
 def test_a_word_is_shown_when_a_separator_follows_it() -> None:
@@ -72,9 +77,9 @@ def test_a_shown_word_that_grows_after_all_is_a_contradiction() -> None:
 
 def test_the_next_utterance_starts_with_nothing_shown() -> None:
     partial = PartialText()
-    partial.update(heard("one "), 4)
+    partial.update(heard("one "), 4, agreed)
     partial.reset()
-    assert partial.update(heard("two"), 4) == ()
+    assert partial.update(heard("two"), 4, agreed) == ()
 
 
 @pytest.mark.parametrize(
