@@ -221,9 +221,12 @@ def _options(limits: Limits, security: Security) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", min(2 * limits.max_message_bytes, (1 << 31) - 1)),
         # A second server on the port is an error, not a silent share of the calls.
         ("grpc.so_reuseport", 0),
-        # Clients that vanish without a word are found out and free their slots.
+        # Clients that vanish without a word are found out and free their slots, within 40 s: by
+        # default gRPC waits a minute for some pings, and between others.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # Connections that never say anything, and too many of them.

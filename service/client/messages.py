@@ -75,10 +75,12 @@ def channel_options() -> list[tuple[str, str | int]]:
     return [
         ("grpc.service_config", json.dumps(retries)),
         # A server that has vanished without a word is found out within half a minute, also while
-        # there is nothing to send. Servers allow a ping every 10 s.
+        # there is nothing to send; by default gRPC waits a minute for some pings, and between
+        # others. Servers allow a ping every 10 s.
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.ping_timeout_ms", 10_000),
         # The server says what it takes; a limit of our own would only blur its message.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
