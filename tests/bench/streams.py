@@ -81,7 +81,7 @@ async def one_stream(client: AsyncSpeechClient, audio: bytes, delay: float, to: 
 
 async def measure(address: str, pid: int, audio: bytes, streams: int) -> Measured:
     measured = Measured()
-    async with AsyncSpeechClient(address) as client:
+    async with AsyncSpeechClient(address, resumption=None) as client:
         await client.health()
         delays = [i * CHUNK_SECONDS / streams for i in range(streams)]
         running = asyncio.gather(*(one_stream(client, audio, d, measured) for d in delays))
