@@ -24,7 +24,7 @@ class Served:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
     def written(self) -> str:
         """What it has logged so far."""
