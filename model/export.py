@@ -110,6 +110,28 @@ def load_weights(folder: Path) -> Network:
     return network.eval()
 
 
+def average(network: Network, other: Network, share: float) -> None:
+    """Move a network's weights towards those of another, `share` of the way, 0 to 1.
+
+    Of a network and the one it was trained on from, the mean often understands more than either
+    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Of networks that were not
+    trained from one another it understands nothing.
+
+    Raises:
+        ValueError: the two differ in shape or features, or the share is out of range.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"the share of the other weights is {share}: give 0 to 1")
+    mine, others = network.state_dict(), other.state_dict()
+    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (mine, others)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("the networks to average differ in shape")
+    constants = ("features.mean", "features.deviation")
+    if not all(torch.allclose(mine[n], others[n], rtol=1e-2, atol=1e-2) for n in constants):
+        raise ValueError("the networks to average have other feature statistics: not one's descent")
+    network.load_state_dict({n: torch.lerp(mine[n], others[n], share) for n in mine})
+
+
 def export(network: Network, folder: Path, *, name: str | None = None) -> None:
     """Write a model folder.
 

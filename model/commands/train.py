@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from ossicle.model.commands.errors import fail
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from ossicle.model.network import Network
 
 _out = Console()
 
@@ -99,6 +102,15 @@ def export_command(
         str | None,
         typer.Option(help="The model's name; default: as configured."),
     ] = None,
+    average_with: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint or weights that this training began from: export a mean of both."
+        ),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of --average-with in the mean.")
+    ] = 0.5,
     audio: Annotated[
         Path | None,
         typer.Option(help="Recording for the parity check; default: the bundled sample."),
@@ -115,6 +127,7 @@ def export_command(
     from ossicle.model.export import (
         FLOAT_TOLERANCE,
         WEIGHTS,
+        average,
         check_parity,
         copy_record,
         export,
@@ -124,21 +137,28 @@ def export_command(
     from ossicle.model.lstm_lm.export import is_language_checkpoint
     from ossicle.model.runtime import ModelError
 
+    def load(path: Path) -> Network:
+        if not path.is_file():
+            raise fail(f"there is no checkpoint {path}", code=2)
+        if path.suffix != ".safetensors":
+            return load_checkpoint(path)
+        if path.name != WEIGHTS:
+            raise fail(f"{path} is not a model folder's {WEIGHTS}", code=2)
+        return load_weights(path.parent)
+
     if is_language_checkpoint(checkpoint):
-        if name or audio:
-            raise fail(f"{checkpoint} is of a language model: leave --name and --audio out", code=2)
+        if name or audio or average_with:
+            raise fail(
+                f"{checkpoint} is of a language model: leave out --name, --audio, --average-with",
+                code=2,
+            )
         _export_language_model(checkpoint, folder)
         return
     try:
         samples = read_audio(audio or sample_path())
-        if not checkpoint.is_file():
-            raise fail(f"there is no checkpoint {checkpoint}", code=2)
-        if checkpoint.suffix == ".safetensors":
-            if checkpoint.name != WEIGHTS:
-                raise fail(f"{checkpoint} is not a model folder's {WEIGHTS}", code=2)
-            network = load_weights(checkpoint.parent)
-        else:
-            network = load_checkpoint(checkpoint)
+        network = load(checkpoint)
+        if average_with is not None:
+            average(network, load(average_with), share)
         export(network, folder, name=name)
         copy_record(checkpoint.parent, folder)
         exact = check_parity(network, folder, "float", samples[None])

@@ -29,9 +29,9 @@ def sample() -> NDArray[np.float32]:
     return read_audio(sample_path())
 
 
-def make_network(**sizes: int) -> Network:
+def make_network(seed: int = 7, **sizes: int) -> Network:
     """A small network with random weights and plausible feature statistics."""
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     network = Network(
         ModelConfig(
             name="random",

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 from ossicle.model.config import FRAME_SAMPLES, ModelConfig
-from ossicle.model.export import check_parity, copy_record, export, load_weights
+from ossicle.model.export import average, check_parity, copy_record, export, load_weights
 from ossicle.model.quantization import WEIGHT_LEVELS, fold_norms, quantize_lstms, quantize_rows
 from ossicle.model.runtime import AcousticModel, ModelError, ModelInfo, find_model, list_models
 
@@ -21,6 +21,27 @@ def folder(request, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model")
     export(make_network(lookahead=request.param), path, name="tiny")
     return path
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_average_is_between_two_networks(share: float) -> None:
+    one, other = make_network(seed=1), make_network(seed=2)
+    before = {name: tensor.clone() for name, tensor in one.state_dict().items()}
+    average(one, other, share)
+    for name, tensor in one.state_dict().items():
+        expected = (1 - share) * before[name] + share * other.state_dict()[name]
+        torch.testing.assert_close(tensor, expected)
+
+
+def test_networks_that_are_not_kin_are_not_averaged() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        average(make_network(lookahead=0), make_network(lookahead=3), 0.5)
+    with pytest.raises(ValueError, match=r"1\.5: give 0 to 1"):
+        average(make_network(), make_network(), 1.5)
+    stranger = make_network()
+    stranger.features.mean += 1
+    with pytest.raises(ValueError, match="feature statistics"):
+        average(make_network(), stranger, 0.5)
 
 
 def noise(batch: int, frames: int, seed: int = 0) -> np.ndarray:
