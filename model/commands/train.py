@@ -171,7 +171,7 @@ def export_command(
             f"the exported graph differs from the network by {exact.log_probs:.2e}, "
             f"more than {FLOAT_TOLERANCE:.0e}: do not use {folder}"
         )
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
         _out.print(f"  {path.stat().st_size / 1e6:7.2f} MB  {path.name}", highlight=False)
 
 

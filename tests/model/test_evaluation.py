@@ -73,13 +73,12 @@ def test_silence_in_front_moves_no_time(manifest: Path, shipped_int8: AcousticMo
     found = {r.utterance.duration: r for r in after.recognize(utterances)}
     plain = {r.utterance.duration: r for r in evaluation(shipped_int8).recognize(utterances)}
     assert after.audio_seconds == pytest.approx(8.2 + 4 * 0.4, abs=0.01)
-    # The first word suffers from silence most; words further on are found at the same times.
-    shared = {w.text for w in found[4.5].words[1:]} & {w.text for w in plain[4.5].words[1:]}
-    assert shared
-    for text in shared:
-        (with_silence,) = [w.start for w in found[4.5].words if w.text == text]
-        (without,) = [w.start for w in plain[4.5].words if w.text == text]
-        assert with_silence == pytest.approx(without, abs=0.16)
+    # Silence may change a word; those found both with and without it are found at the same times.
+    times = [{w.text: w.start for w in r[4.5].words} for r in (found, plain)]
+    shared = times[0].keys() & times[1].keys()
+    assert len(shared) >= 3
+    apart = [abs(times[0][text] - times[1][text]) for text in shared]
+    assert np.median(apart) <= 0.08
 
 
 def test_steps_and_batches_change_no_word(manifest: Path, shipped_int8: AcousticModel) -> None:
