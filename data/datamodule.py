@@ -20,7 +20,7 @@ from ossicle.data.audio import SAMPLE_RATE
 from ossicle.data.augment import AugmentConfig, Augmenter, load_noise
 from ossicle.data.bucketing import BucketSampler, Key
 from ossicle.data.cache import PcmCache
-from ossicle.data.manifest import Utterance, read_manifest
+from ossicle.data.manifest import Utterance, iterate_manifest, read_manifest
 from ossicle.data.shared_text import HeldOutText
 from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames
 from torch import Tensor
@@ -49,6 +49,19 @@ class TrainSet:
         for name, value in (("hours", self.hours), ("repeat", self.repeat), *self.sources.items()):
             if not value >= 0:
                 raise ValueError(f"{name} of {self.manifest} is {value}: give 0 or more")
+
+    def check_sources(self) -> None:
+        """Make sure that the manifest has all `sources`: a misspelt one would change nothing.
+
+        Raises:
+            ValueError: naming the source and those there are.
+        """
+        there = {utterance.source for utterance in iterate_manifest(self.manifest)}
+        if unknown := sorted(self.sources.keys() - there):
+            known = ", ".join(sorted(there - {""})) or "none"
+            raise ValueError(
+                f"{self.manifest} has no source {', '.join(unknown)}; its sources are: {known}"
+            )
 
 
 @dataclass(frozen=True)
@@ -254,6 +267,8 @@ class SpeechDataModule(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Decode what is not yet in the cache; Lightning calls it in one process per machine."""
+        for train_set in self.config.train:
+            train_set.check_sources()
         for train_set in self.config.train:
             self._cache(train_set.manifest, train_set.hours)
         for manifest in self.config.validation:

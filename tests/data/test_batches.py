@@ -54,6 +54,14 @@ def module(manifest: Path, **changes) -> SpeechDataModule:
     return data
 
 
+def test_a_source_that_no_recording_has_is_refused(manifest: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"train\.jsonl has no source cutz; its sources are: cuts, odd"
+    ):
+        module(manifest, train={"sources": {"cutz": 2.0}})
+    assert not (manifest.parent / "cache").exists(), "refused before anything was decoded"
+
+
 def test_cache_holds_the_samples(manifest: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     cache = PcmCache(manifest, tmp_path / "c", workers=1, progress=lambda *a: seen.append(a))
