@@ -275,7 +275,7 @@ class TestTraining:
 
         named = ossicle("export", run / "resume.ckpt", tmp_path / "model", "--name", "poet")
         assert named.exit_code == 2
-        assert "leave --name and --audio out" in " ".join(named.output.split())
+        assert "leave out --name, --audio, --average-with" in " ".join(named.output.split())
         several = ossicle("train", path, "--run", tmp_path / "new", "--devices", 2)
         assert several.exit_code == 2
         assert "a language model trains on one" in " ".join(several.output.split())
