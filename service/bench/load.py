@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from ossicle.data.audio import SAMPLE_RATE
 from ossicle.service.client.access import Access
+from ossicle.service.client.ended_call import status_now
 from ossicle.service.client.messages import first_request, recognition_config
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
@@ -136,9 +137,8 @@ async def stream_live(
         closed = time.monotonic()
         await call.done_writing()
 
-    # Kept when it comes: a write that fails after it makes it INTERNAL (grpc/grpc#36066).
-    ended: list[tuple[str, str]] = []
-    call.add_done_callback(lambda call: ended.append(_status_now(call)))
+    ended: list[grpc.aio.AioRpcError] = []
+    call.add_done_callback(lambda call: ended.append(status_now(call)))
     sending = asyncio.create_task(send())
     finals: list[str] = []
     last = None
@@ -156,7 +156,9 @@ async def stream_live(
                     spoken = now - (record.began + covered)
                     record.partials.append((now, spoken, now - sent[chunk]))
     except grpc.aio.AioRpcError as error:
-        record.error, record.reason = ended[0] if ended else (error.code().name, str(error))
+        record.error, record.reason = error.code().name, str(error)
+        if ended:
+            record.error, record.reason = ended[0].code().name, ended[0].details() or ""
     finally:
         sending.cancel()
         call.cancel()
@@ -229,22 +231,6 @@ class Load:
                 if record.error:
                     await asyncio.sleep(AFTER_FAILURE_SECONDS)
         self.stopped = self.stopped or time.monotonic()
-
-
-def _status_now(call: grpc.aio.Call) -> tuple[str, str]:
-    """Status and message of a call that has just ended."""
-    return _result_now(call.code()).name, _result_now(call.details()) or ""
-
-
-def _result_now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that has nothing to wait for."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    coroutine.close()
-    raise RuntimeError("the call has ended, yet its status has to be waited for")
 
 
 def _seconds(duration: Duration) -> float:

@@ -7,7 +7,6 @@ async with AsyncSpeechClient("localhost:50051") as client:
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -29,10 +28,10 @@ from ossicle.speech.v1 import speech_pb2
 from . import messages
 from .access import Access, Tls
 from .asynchronous_stream import AsynchronousStream, Chunks
-from .errors import BusyError, OssicleError, from_rpc_error
 from .replicas import Replica, Replicas, parse_addresses
-from .resumption import DEFAULT_RESUMPTION, Resumption, is_passing
-from .stream import StreamOptions, seconds_left
+from .resumption import DEFAULT_RESUMPTION, Resumption
+from .stream import StreamOptions
+from .unary import UnaryCall
 
 T = TypeVar("T")
 
@@ -233,23 +232,12 @@ class AsyncSpeechClient:
         Raises:
             OssicleError: no server answers, or the request is refused.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        failure: OssicleError | None = None
-        answers: list[T] = []
-        for replica in self._replicas.in_turn():
+        asked = UnaryCall(self._replicas, self._access, timeout, will_do)
+        for replica, seconds in asked.turns():
             try:
-                answer = await call(replica, seconds_left(deadline))
+                answer = await call(replica, seconds)
             except grpc.RpcError as error:
-                failure = from_rpc_error(error, replica.address, self._access)
-                failure.__cause__ = error
-                if not (is_passing(failure) or isinstance(failure, BusyError)):
-                    break
+                asked.failed(replica, error)
                 continue
-            answers.append(answer)
-            if will_do(answer):
-                self._replicas.prefer(replica)
-                break
-        if answers:
-            return answers[-1]
-        assert failure is not None
-        raise failure
+            asked.answered(replica, answer)
+        return asked.outcome()

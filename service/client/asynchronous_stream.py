@@ -8,11 +8,10 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
-    Coroutine,
     Iterable,
 )
 from contextlib import aclosing
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import grpc
 import grpc.aio
@@ -20,6 +19,7 @@ from ossicle.service.values import Finalize, Result
 from ossicle.speech.v1 import speech_pb2
 
 from . import messages
+from .ended_call import status_now
 from .errors import OssicleError
 from .replicas import Replicas
 from .stream import ResumableStream, StreamOptions
@@ -80,7 +80,7 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
         )
         self._call = call
         status: list[grpc.aio.AioRpcError] = []
-        call.add_done_callback(lambda call: status.append(_status_now(call)))
+        call.add_done_callback(lambda call: status.append(status_now(call)))
         try:
             async for response in call:
                 for result in self._take(response):
@@ -149,27 +149,3 @@ async def _one_by_one(chunks: Chunks) -> AsyncIterator[bytes | Finalize]:
     else:
         for chunk in chunks:
             yield chunk
-
-
-def _status_now(call: grpc.aio.Call) -> grpc.aio.AioRpcError:
-    """The status of a call that has just ended, kept before gRPC may overwrite it.
-
-    A write that was under way when the server ended the call fails after the status has come,
-    and grpc.aio then reports that failure as INTERNAL in its place (grpc/grpc#36066).
-    """
-    return grpc.aio.AioRpcError(
-        _result_now(call.code()),
-        grpc.aio.Metadata(),
-        _result_now(call.trailing_metadata()),
-        _result_now(call.details()),
-    )
-
-
-def _result_now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that has nothing to wait for, outside the event loop."""
-    try:
-        coroutine.send(None)
-    except StopIteration as result:
-        return cast("T", result.value)
-    coroutine.close()
-    raise RuntimeError("the call has ended, yet its status has to be waited for")
