@@ -44,8 +44,8 @@ def calibrate_command(
     """
     from ossicle.data.audio import AudioError
     from ossicle.data.manifest import ManifestError, read_manifest
-    from ossicle.model.decoding.calibration import Calibrator, fit_confidences, write_settings
-    from ossicle.model.decoding.decoders import Decoding
+    from ossicle.model.decoding.calibration import Calibrator, fit_confidences
+    from ossicle.model.decoding.decoders import Decoding, write_settings
     from ossicle.model.runtime import AcousticModel, ModelError, find_model
 
     if plot and not plot.parent.is_dir():

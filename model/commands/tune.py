@@ -51,8 +51,7 @@ def tune_command(
 
     from ossicle.data.audio import AudioError
     from ossicle.data.manifest import ManifestError
-    from ossicle.model.decoding.calibration import write_settings
-    from ossicle.model.decoding.decoders import Decoding, DecodingSettings
+    from ossicle.model.decoding.decoders import Decoding, DecodingSettings, write_settings
     from ossicle.model.decoding.tuning import Tuner
     from ossicle.model.runtime import AcousticModel, ModelError, find_model
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +13,7 @@ from ossicle.data.text import normalize
 from ossicle.model.decoding.annotation import Annotator
 from ossicle.model.decoding.beam_decoder import LISTED
 from ossicle.model.decoding.confidence import EVIDENCE, Calibration, fit
-from ossicle.model.decoding.decoders import SETTINGS, Decoding, DecodingConfig, Search
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Search
 from ossicle.model.decoding.hypothesis import Hypothesis
 from ossicle.model.decoding.word_times import Lateness
 from ossicle.model.evaluation.reliability import Bin, Reliability, bins, measure
@@ -160,24 +157,3 @@ def fit_confidences(judged: Judged) -> Fitted:
         bins_before=bins(confidences, right),
         bins_after=bins(held_out, right),
     )
-
-
-def write_settings(folder: Path, changes: dict[str, Any]) -> None:
-    """Change keys of a model folder's `decoding.json`; the others stay as they are.
-
-    Raises:
-        ValueError: the file that is there is not JSON, or no object.
-        OSError: it cannot be written.
-    """
-    path = folder / SETTINGS
-    settings: Any = {}
-    if path.exists():
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
-        if not isinstance(settings, dict):
-            raise ValueError(f"{path} holds no JSON object")
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(settings | changes, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)

@@ -25,7 +25,7 @@ from ossicle.model.decoding.rescoring import Rescorer
 from ossicle.model.ngram.model import NgramError, NgramModel
 from ossicle.model.runtime import ModelError, ModelInfo
 
-__all__ = ["Decoding", "DecodingConfig", "DecodingSettings", "Phrase", "Search"]
+__all__ = ["Decoding", "DecodingConfig", "DecodingSettings", "Phrase", "Search", "write_settings"]
 
 SETTINGS = "decoding.json"
 LANGUAGE_MODEL = "lm.ngram"
@@ -249,3 +249,24 @@ class Decoding:
         return PhraseMatcher(
             phrases, self._info.tokens, language.unknown_prices if language else None
         )
+
+
+def write_settings(folder: Path, changes: dict[str, Any]) -> None:
+    """Change keys of a model folder's `decoding.json`; the others stay as they are.
+
+    Raises:
+        ValueError: the file that is there is not JSON, or no object.
+        OSError: it cannot be written.
+    """
+    path = folder / SETTINGS
+    settings: Any = {}
+    if path.exists():
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+        if not isinstance(settings, dict):
+            raise ValueError(f"{path} holds no JSON object")
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(settings | changes, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from ossicle.model.commands.options import Search
 from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.options import (
     USAGE,
     ModelOption,
     OptionalServerOption,
-    Search,
     ThreadsOption,
 )
 from ossicle.service.commands.output import FAILURE, complain, errors_in_one_line, fail

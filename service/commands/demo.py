@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from ossicle.service.commands.options import LocalModelOption, local_model
+from ossicle.model.commands.options import ModelOption
+from ossicle.service.commands.options import local_model
 from ossicle.service.commands.output import LiveText, complain, errors_in_one_line
 from ossicle.service.commands.stream import show, spoken_now, stream_samples
 
@@ -30,7 +31,7 @@ class DemoError(RuntimeError):
 
 
 def demo_command(
-    model: LocalModelOption = None,
+    model: ModelOption = None,
 ) -> None:
     """Start a server, stream a bundled recording to it, and compare with what was said."""
     from ossicle.data.sample import sample_path, sample_text

@@ -6,12 +6,12 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from enum import Enum
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from ossicle.model.commands.options import Search, thread_count
 from ossicle.service.commands.output import fail, one_line
 from ossicle.service.values import DEFAULT_BOOST, HIGHEST_BOOST, SpeechContext
 
@@ -45,10 +45,6 @@ OptionalServerOption = Annotated[
 ServerModelOption = Annotated[
     str, typer.Option("--model", "-m", help="Name of a model of the server; default: its first.")
 ]
-LocalModelOption = Annotated[
-    str | None,
-    typer.Option("--model", "-m", envvar="OSSICLE_MODEL", help="Name of a model, or a folder."),
-]
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -80,15 +76,8 @@ def local_model(name: str | None, threads: int = 0) -> tuple[AcousticModel, Deco
     from ossicle.model.runtime import AcousticModel, find_model
 
     folder = find_model(name or os.environ.get("OSSICLE_MODEL"))
-    network = AcousticModel.load(folder, threads=threads or os.cpu_count() or 1)
+    network = AcousticModel.load(folder, threads=thread_count(threads))
     return network, Decoding.load(folder, network.info)
-
-
-class Search(str, Enum):
-    """A search for the transcript, as the command line names it."""
-
-    BEAM = "beam"
-    GREEDY = "greedy"
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ossicle.model.commands.options import ModelOption, Search, thread_count
 from ossicle.service.commands.options import (
     USAGE,
-    LocalModelOption,
-    Search,
     ThreadsOption,
     local_model,
     with_group,
@@ -63,7 +61,7 @@ def serve_command(
         int,
         typer.Option(envvar="OSSICLE_PORT", min=0, max=65535, help="Port; 0 takes a free one."),
     ] = 50051,
-    model: LocalModelOption = None,
+    model: ModelOption = None,
     threads: ThreadsOption = 0,
     decoder: Annotated[
         Search | None,
@@ -96,7 +94,7 @@ def serve_command(
     from ossicle.service.engine import EngineStopped
     from ossicle.service.server import SpeechServer, run_server
 
-    threads = threads or os.cpu_count() or 1
+    threads = thread_count(threads)
     search = DecodingConfig(decoder.value if decoder else None, beam_width)
     with (
         errors_in_one_line(ModelError, EngineStopped, OSError),

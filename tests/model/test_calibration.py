@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.data.sample import sample_path, sample_text
-from ossicle.model.decoding.calibration import Judged, fit_confidences, write_settings
+from ossicle.model.decoding.calibration import Judged, fit_confidences
 from ossicle.model.decoding.confidence import EVIDENCE, Calibration
-from ossicle.model.decoding.decoders import Decoding, DecodingConfig
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig, write_settings
 from ossicle.model.runtime import ModelInfo, find_model
 from ossicle.service.cli import app
 from typer.testing import CliRunner
