@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf import any_pb2
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
@@ -78,9 +79,11 @@ def draining() -> ServiceError:
 
 
 def as_service_error(error: Exception) -> ServiceError:
-    """The status for an error of the decoders or the engine; INTERNAL for any other."""
+    """The status for an error of the messages, the decoders or the engine; INTERNAL for others."""
     if isinstance(error, ServiceError):
         return error
+    if isinstance(error, DecodeError):
+        return invalid(f"{error}; send the messages of this server's contract")
     if isinstance(error, AudioTooLongError):
         return ServiceError(grpc.StatusCode.OUT_OF_RANGE, str(error))
     if isinstance(error, AudioError):

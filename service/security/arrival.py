@@ -1,4 +1,4 @@
-"""The one request of a call that is no stream, which must arrive in some time."""
+"""How requests arrive: readable, and the one of a call that is no stream in some time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
-from ossicle.service.errors import ServiceError, invalid
+from google.protobuf.message import DecodeError
+from ossicle.service.errors import ServiceError, as_service_error, invalid
 from ossicle.service.telemetry.call import current_call
 
 if TYPE_CHECKING:
@@ -45,6 +46,28 @@ def awaiting(handler: Handler, seconds: float) -> Handler:
     return make(chosen, handler.request_deserializer, handler.response_serializer)
 
 
+def reading(handler: Handler) -> Handler:
+    """A handler of a stream that does the same, but refuses messages that cannot be read.
+
+    To gRPC they are a fault of the server. Handlers that write their responses themselves see to it
+    themselves.
+    """
+    behaviour = cast("Callable[..., Any]", handler.stream_stream)
+    if not inspect.isasyncgenfunction(behaviour):
+        return handler
+
+    async def answers(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        try:
+            async for response in behaviour(requests, context):
+                yield response
+        except DecodeError as error:
+            await as_service_error(error).abort(context, name_of_call())
+
+    return grpc.stream_stream_rpc_method_handler(
+        answers, handler.request_deserializer, handler.response_serializer
+    )
+
+
 def name_of_call() -> str:
     """The name of the running call, or one for a call that nobody has named."""
     call = current_call.get()
@@ -55,7 +78,7 @@ async def _arrived(requests: AsyncIterator[Any], context: Context, seconds: floa
     """The request.
 
     Raises:
-        grpc.aio.AbortError: it has not arrived in time, or there is none.
+        grpc.aio.AbortError: it has not arrived in time, there is none, or it is no message.
     """
     request = asyncio.ensure_future(anext(requests, None))
     try:
@@ -68,7 +91,10 @@ async def _arrived(requests: AsyncIterator[Any], context: Context, seconds: floa
             f"the request has not arrived within {seconds:g} s; send long recordings as a stream",
         )
         await error.abort(context, name_of_call())
-    found = request.result()
+    try:
+        found = request.result()
+    except DecodeError as error:
+        await as_service_error(error).abort(context, name_of_call())
     if found is None:
         await invalid("the request is missing; send one").abort(context, name_of_call())
     return found

@@ -10,7 +10,7 @@ import grpc
 from ossicle.service.errors import RETRY_SECONDS, ServiceError
 from ossicle.service.limits import Limits
 
-from .arrival import awaiting, name_of_call
+from .arrival import awaiting, name_of_call, reading
 from .caller import caller
 from .quota import Quota
 from .tokens import Token, find_token
@@ -67,7 +67,7 @@ class Gate(grpc.aio.ServerInterceptor):
             self._on_refusal(refused.reason)
             return _refusing(refused.error)
         if handler.request_streaming:
-            return handler
+            return reading(handler)
         return awaiting(handler, self._limits.recording_arrival_seconds)
 
     def _admit(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -24,7 +25,7 @@ UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
 class Refused:
     """A call's error and the results that came before it."""
 
-    def __init__(self, stub: Any, requests: Iterable[pb.StreamingRecognizeRequest]) -> None:
+    def __init__(self, stub: Any, requests: Iterable[Any]) -> None:
         self.results: list[Any] = []
         try:
             for response in stub.StreamingRecognize(iter(requests), timeout=TIMEOUT):
@@ -159,6 +160,42 @@ def test_the_language_of_the_model_is_accepted(stub: Any, language: str) -> None
         config=linear16(language_code=language), audio_content=bytes(SECOND)
     )
     assert stub.Recognize(request).results
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "ossicle.speech.v1.SpeechService/Recognize",
+        "ossicle.speech.v1.SpeechService/ListModels",
+        "ossicle.speech.v1.SpeechService/StreamingRecognize",
+        "grpc.health.v1.Health/Check",
+        "grpc.health.v1.Health/Watch",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_what_is_no_message_is_refused_and_no_fault_of_the_server(
+    server: Any, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        call = channel.stream_stream(f"/{method}", bytes, bytes)
+        with pytest.raises(grpc.RpcError) as error:
+            list(call(iter([b"\xff\xff\xff"]), timeout=TIMEOUT))
+    assert error.value.code() is INVALID
+    assert "send the messages of this server's contract" in error.value.details()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_text_that_is_no_text_is_refused_after_the_final(server: Any, speech: bytes) -> None:
+    no_utf8 = b"\x0a\x06\x0a\x04\x2a\x02\xff\xfe"  # streaming_config.config.model
+    requests = [start(), audio(speech[: 3 * SECOND])]
+    sent = [*(request.SerializeToString() for request in requests), no_utf8]
+    path = "/ossicle.speech.v1.SpeechService/StreamingRecognize"
+    with grpc.insecure_channel(server.address) as channel:
+        raw = channel.stream_stream(path, bytes, pb.StreamingRecognizeResponse.FromString)
+        refused = Refused(SimpleNamespace(StreamingRecognize=raw), sent)
+    assert refused.code is INVALID
+    assert "UTF-8" in refused.details
+    assert refused.results[-1].is_final
 
 
 STREAMS = {
