@@ -84,6 +84,17 @@ def checked_float(samples: npt.NDArray[np.floating]) -> Samples:
     return samples.astype(np.float32)
 
 
+def to_linear16(samples: npt.NDArray[np.floating]) -> bytes:
+    """Float samples of any shape, -1 to 1, as signed 16-bit little-endian ones in its order.
+
+    Raises:
+        AudioError: A sample is not finite or far beyond full scale.
+    """
+    scaled = np.rint(checked_float(samples) * np.float32(32768))
+    data: bytes = np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
+    return data
+
+
 MULAW = SampleFormat("µ-law", 1, lambda raw: _MULAW[raw])
 ALAW = SampleFormat("A-law", 1, lambda raw: _ALAW[raw])
 UNSIGNED_8 = SampleFormat(

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from ossicle.data.audio import SAMPLE_RATE, read_recording
 from ossicle.data.manifest import Utterance
+from ossicle.data.pcm import to_linear16
 from ossicle.data.text import normalize
-from ossicle.service.commands.stream import to_linear16
 from ossicle.speech.v1 import speech_pb2 as pb
 
 _BYTES_PER_SECOND = 2 * SAMPLE_RATE

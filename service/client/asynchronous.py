@@ -8,26 +8,18 @@ async with AsyncSpeechClient("localhost:50051") as client:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
-from ossicle.service.values import (
-    Endpointing,
-    ModelList,
-    Recognition,
-    Result,
-    SpeechContext,
-    SpeechEvent,
-)
+from ossicle.service.values import ModelList, Result, SpeechEvent
 from ossicle.speech.v1 import speech_pb2
 
 from . import messages
 from .access import Access, Tls
-from .asynchronous_stream import AsynchronousStream, Chunks
+from .async_speech_to_text import AsyncSpeechToText, Chunks
+from .asynchronous_stream import AsynchronousStream
 from .replicas import Replica, Replicas, parse_addresses
 from .resumption import DEFAULT_RESUMPTION, Resumption
 from .stream import StreamOptions
@@ -36,11 +28,8 @@ from .unary import UnaryCall
 T = TypeVar("T")
 
 
-class AsyncSpeechClient:
-    """Connections to Ossicle servers; use it as a context manager or await :meth:`close`.
-
-    The methods have the options and the errors of :class:`ossicle.service.client.SpeechClient`,
-    where they are described.
+class AsyncSpeechClient(AsyncSpeechToText):
+    """Speech to text by Ossicle servers; use it as a context manager or await :meth:`close`.
 
     Args:
         address: host and port, for example "localhost:50051"; several, in a sequence or with commas
@@ -72,129 +61,34 @@ class AsyncSpeechClient:
         )
         self.address = self._replicas.addresses
 
-    async def __aenter__(self) -> AsyncSpeechClient:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
     async def close(self) -> None:
         """End all calls of this client and its connections."""
         for replica in self._replicas.all:
             await replica.channel.close()
 
-    async def recognize(
-        self,
-        audio: bytes | str | Path,
-        *,
-        encoding: str = messages.AUTO,
-        sample_rate: int = 0,
-        channels: int = 0,
-        language: str = "",
-        model: str = "",
-        words: bool = False,
-        alternatives: int = 1,
-        speech_contexts: Sequence[SpeechContext] = (),
-        decoder: str = "",
-        beam_width: int = 0,
-        timeout: float | None = 120.0,
-    ) -> Recognition:
-        """Transcribe one short recording; see :meth:`SpeechClient.recognize`.
-
-        Raises:
-            OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
-            ValueError: no such encoding or decoder.
-            OSError: the file cannot be read.
-        """
-        request = speech_pb2.RecognizeRequest(
-            config=messages.recognition_config(
-                encoding=encoding,
-                sample_rate=sample_rate,
-                channels=channels,
-                language=language,
-                model=model,
-                words=words,
-                alternatives=alternatives,
-                speech_contexts=speech_contexts,
-                decoder=decoder,
-                beam_width=beam_width,
-            ),
-            audio_content=messages.audio_bytes(audio),
-        )
+    async def _recognize(
+        self, request: speech_pb2.RecognizeRequest, timeout: float | None
+    ) -> speech_pb2.RecognizeResponse:
         metadata = self._access.metadata
-        return messages.recognition(
-            await self._ask(
-                lambda replica, seconds: replica.speech.Recognize(
-                    request, timeout=seconds, metadata=metadata
-                ),
-                timeout,
-            )
-        )
-
-    def stream(
-        self,
-        chunks: Chunks,
-        *,
-        encoding: str = messages.AUTO,
-        sample_rate: int = 0,
-        channels: int = 0,
-        language: str = "",
-        model: str = "",
-        words: bool = False,
-        alternatives: int = 1,
-        speech_contexts: Sequence[SpeechContext] = (),
-        decoder: str = "",
-        beam_width: int = 0,
-        interim_results: bool = False,
-        single_utterance: bool = False,
-        endpointing: Endpointing | None = None,
-        on_event: Callable[[SpeechEvent], None] | None = None,
-        timeout: float | None = None,
-    ) -> AsyncIterator[Result]:
-        """Transcribe audio while it is being spoken; see :meth:`SpeechClient.stream`.
-
-        The chunks may come from an ordinary iterable too, if reading it does not block.
-
-        Yields:
-            Any number of partial results and one final result for each utterance.
-
-        Raises:
-            OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
-            ValueError: no such encoding or decoder.
-            TypeError: a chunk is not bytes.
-        """
-        first = messages.first_request(
-            messages.recognition_config(
-                encoding=encoding,
-                sample_rate=sample_rate,
-                channels=channels,
-                language=language,
-                model=model,
-                words=words,
-                alternatives=alternatives,
-                speech_contexts=speech_contexts,
-                decoder=decoder,
-                beam_width=beam_width,
+        return await self._ask(
+            lambda replica, seconds: replica.speech.Recognize(
+                request, timeout=seconds, metadata=metadata
             ),
-            interim_results=interim_results,
-            single_utterance=single_utterance,
-            endpointing=endpointing,
-            voice_activity_events=on_event is not None,
+            timeout,
         )
+
+    def _stream(
+        self,
+        first: speech_pb2.StreamingRecognizeRequest,
+        chunks: Chunks,
+        on_event: Callable[[SpeechEvent], None] | None,
+        timeout: float | None,
+    ) -> AsyncIterator[Result]:
         options = StreamOptions(first, self._access, self._resumption, on_event, timeout)
         return AsynchronousStream(options, self._replicas, chunks).results()
 
     async def list_models(self, *, timeout: float | None = 10.0) -> ModelList:
-        """The server's models, with the audio they read, and its limits.
-
-        Raises:
-            OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
-        """
+        """See :meth:`SpeechToText.list_models`."""
         request = speech_pb2.ListModelsRequest()
         metadata = self._access.metadata
         return messages.model_list(
@@ -207,11 +101,7 @@ class AsyncSpeechClient:
         )
 
     async def health(self, *, timeout: float | None = 10.0) -> bool:
-        """Whether a server takes requests: True once its model is loaded and until it drains.
-
-        Raises:
-            OssicleError: the call failed; see :mod:`ossicle.service.client.errors`.
-        """
+        """See :meth:`SpeechToText.health`."""
         request = health_pb2.HealthCheckRequest()
         serving = health_pb2.HealthCheckResponse.SERVING
         response = await self._ask(

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Iterable,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import TypeVar
 
 import grpc
 import grpc.aio
-from ossicle.service.values import Finalize, Result
+from ossicle.service.values import Result
 from ossicle.speech.v1 import speech_pb2
 
-from . import messages
+from .async_speech_to_text import Chunks, one_by_one
+from .audio import parts
 from .ended_call import status_now
 from .errors import OssicleError
 from .replicas import Replicas
 from .stream import ResumableStream, StreamOptions
-
-T = TypeVar("T")
-
-Chunks = Iterable[bytes | Finalize] | AsyncIterable[bytes | Finalize]
 
 
 class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
@@ -120,8 +110,8 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
     async def _read_source(self) -> None:
         conversation = self._conversation
         try:
-            async for chunk in _one_by_one(self._chunks):
-                for part in messages.parts(chunk):
+            async for chunk in one_by_one(self._chunks):
+                for part in parts(chunk, self._config):
                     await self._until(lambda: not conversation.waiting)
                     conversation.add(part)
                     self._tell_change()
@@ -140,12 +130,3 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
     def _tell_change(self) -> None:
         self._change.set()
         self._change = asyncio.Event()
-
-
-async def _one_by_one(chunks: Chunks) -> AsyncIterator[bytes | Finalize]:
-    if isinstance(chunks, AsyncIterable):
-        async for chunk in chunks:
-            yield chunk
-    else:
-        for chunk in chunks:
-            yield chunk

@@ -7,10 +7,10 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 
 import grpc
-from ossicle.service.values import Finalize, Result
+from ossicle.service.values import Result
 from ossicle.speech.v1 import speech_pb2
 
-from . import messages
+from .audio import Chunk, parts
 from .errors import OssicleError
 from .replicas import Replicas
 from .stream import ResumableStream, StreamOptions
@@ -29,7 +29,7 @@ class BlockingStream(ResumableStream[grpc.Channel]):
         self,
         options: StreamOptions,
         replicas: Replicas[grpc.Channel],
-        chunks: Iterable[bytes | Finalize],
+        chunks: Iterable[Chunk],
     ) -> None:
         super().__init__(options, replicas)
         self._chunks = chunks
@@ -114,7 +114,7 @@ class BlockingStream(ResumableStream[grpc.Channel]):
         conversation = self._conversation
         try:
             for chunk in self._chunks:
-                for part in messages.parts(chunk):
+                for part in parts(chunk, self._config):
                     with self._changed:
                         self._changed.wait_for(lambda: self._over or not conversation.waiting)
                         if self._over:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from ossicle.service.formats import Alternative, Segment, Word
@@ -24,8 +23,6 @@ from ossicle.speech.v1 import speech_pb2
 
 AUTO = "auto"
 _ENCODING_PREFIX = "AUDIO_ENCODING_"
-# Well below any server's limit on a message, and small enough for a partial between two.
-_CHUNK_BYTES = 64 * 1024
 _DECODERS = {
     "": speech_pb2.DECODER_TYPE_UNSPECIFIED,
     "greedy": speech_pb2.DECODER_TYPE_GREEDY,
@@ -159,35 +156,11 @@ def first_request(
     )
 
 
-def parts(chunk: bytes | Finalize) -> Iterator[bytes | Finalize]:
-    """One chunk in pieces that fit into a message: a long one is cut, an empty one has none.
-
-    Raises:
-        TypeError: the chunk is not bytes.
-    """
-    if isinstance(chunk, Finalize):
-        yield chunk
-    elif isinstance(chunk, (bytes, bytearray, memoryview)):
-        view = memoryview(chunk).cast("B")
-        for start in range(0, len(view), _CHUNK_BYTES):
-            yield bytes(view[start : start + _CHUNK_BYTES])
-    else:
-        raise TypeError(
-            f"a chunk of audio must be bytes, got {type(chunk).__name__}; "
-            "for a numpy array of 16-bit samples pass array.tobytes()"
-        )
-
-
 def part_request(part: bytes | Finalize) -> speech_pb2.StreamingRecognizeRequest:
-    """The message for one of the :func:`parts`."""
+    """The message for one of the :func:`~ossicle.service.client.audio.parts`."""
     if isinstance(part, Finalize):
         return speech_pb2.StreamingRecognizeRequest(finalize=speech_pb2.Finalize())
     return speech_pb2.StreamingRecognizeRequest(audio_content=part)
-
-
-def audio_bytes(audio: bytes | str | Path) -> bytes:
-    """The bytes of a recording given as bytes or as the path of a file."""
-    return Path(audio).read_bytes() if isinstance(audio, (str, Path)) else bytes(audio)
 
 
 def stream_result(

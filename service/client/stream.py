@@ -51,6 +51,7 @@ class ResumableStream(Generic[C]):
         resumption = options.resumption
         self._conversation = Conversation(options.first, resumption.keep_bytes if resumption else 0)
         self._attempts = Attempts(resumption, len(replicas.all)) if resumption else None
+        self._config = options.first.streaming_config.config
         self._access = options.access
         self._on_event = options.on_event
         self._replicas = replicas

@@ -104,6 +104,7 @@ def spoken_now(file: str | Path) -> Iterator[Iterator[bytes]]:
 
 def _in_real_time(file: str | Path, left: threading.Event) -> Generator[bytes, None, None]:
     from ossicle.data.audio import stream_audio
+    from ossicle.data.pcm import to_linear16
 
     began = time.monotonic()
     samples = 0
@@ -112,13 +113,6 @@ def _in_real_time(file: str | Path, left: threading.Event) -> Generator[bytes, N
         if left.wait(max(0.0, began + samples / SAMPLE_RATE - time.monotonic())):
             return
         yield to_linear16(block)
-
-
-def to_linear16(samples: Samples) -> bytes:
-    """Float samples, (N,), -1 to 1, as signed 16-bit little-endian ones."""
-    import numpy as np
-
-    return np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
 
 
 def from_linear16(chunk: bytes) -> Samples:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from ossicle.data.audio import SAMPLE_RATE, read_audio
+from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path
 from ossicle.service.client import (
     AsyncSpeechClient,
@@ -31,7 +32,6 @@ from ossicle.service.client import (
     InvalidRequestError,
     TimedOutError,
 )
-from ossicle.service.commands.stream import to_linear16
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
 from processes import Served, serve, stop

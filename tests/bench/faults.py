@@ -21,9 +21,9 @@ from pathlib import Path
 
 import grpc
 from ossicle.data.audio import read_audio
+from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path
 from ossicle.service.client import BusyError, Result, SpeechClient
-from ossicle.service.commands.stream import to_linear16
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
 

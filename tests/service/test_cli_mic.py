@@ -11,9 +11,9 @@ from types import ModuleType, TracebackType
 
 import pytest
 from ossicle.data.audio import read_audio
+from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path
 from ossicle.service.cli import app
-from ossicle.service.commands.stream import to_linear16
 from ossicle.service.server import SpeechServer
 from typer.testing import CliRunner
 

@@ -14,8 +14,9 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
+from ossicle.data.pcm import to_linear16
 from ossicle.service.commands.output import LiveText, errors_in_one_line
-from ossicle.service.commands.stream import from_linear16, spoken_now, to_linear16
+from ossicle.service.commands.stream import from_linear16, spoken_now
 
 
 class Terminal(io.StringIO):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ossicle.data.audio import read_audio, stream_audio
+from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path
 from ossicle.model.runtime import ModelInfo, find_model
 from ossicle.service.cli import app
@@ -28,7 +29,6 @@ from ossicle.service.client import (
     SpeechEventKind,
     UnknownModelError,
 )
-from ossicle.service.commands.stream import to_linear16
 from processes import COMMAND, Served, serve, stop
 from typer.testing import CliRunner
 

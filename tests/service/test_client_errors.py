@@ -174,12 +174,12 @@ def test_wrong_arguments_need_no_server(tmp_path: Path) -> None:
             client.recognize(tmp_path / "missing.wav")
 
 
-def test_samples_that_are_not_bytes_are_refused_with_the_remedy(
+def test_chunks_that_are_no_audio_are_refused_with_the_remedy(
     scripted: tuple[Scripted, str],
 ) -> None:
     servicer, address = scripted
     servicer.streaming = answers
-    with SpeechClient(address) as client, pytest.raises(TypeError, match=r"str.*tobytes"):
+    with SpeechClient(address) as client, pytest.raises(TypeError, match=r"str; give bytes"):
         list(client.stream(["samples"]))  # type: ignore[list-item]
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from certificates import Certificates
 from ossicle.data.audio import read_audio, stream_audio
+from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path, sample_text
 from ossicle.service.cli import app
 from ossicle.service.client import SpeechClient, Tls
 from ossicle.service.client.errors import AuthenticationError, InvalidRequestError
 from ossicle.service.commands import mic
-from ossicle.service.commands.stream import to_linear16
 from ossicle.service.values import SpeechContext
 from processes import COMMAND, Served, serve
 from typer.testing import CliRunner
