@@ -10,12 +10,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from ossicle.data.container import UnknownContainerError, decode_container
 from ossicle.data.decoder import SLICE_BYTES, AudioDecoder, RawDecoder
 from ossicle.data.formats import (
     HEAD_BYTES,
@@ -87,7 +88,8 @@ def stream_audio(
 
     Args:
         source: A path, the bytes of a file, or a binary file object, which may be a live pipe. It
-            is read as far as needed and a file object is left open.
+            is read as far as needed and a file object is left open. Files that can seek may be
+            in any container that FFmpeg knows, video too.
         block_seconds: Length of a block; also the least delay of live audio.
 
     Raises:
@@ -138,12 +140,41 @@ def _decoded(source: str | os.PathLike[str] | bytes | BinaryIO) -> Iterator[Samp
             file = stack.enter_context(Path(source).open("rb"))
         else:
             file = source
+        if not isinstance(file, BytesIO) and (yield from _decoded_by_seeking(file)):
+            return
         # read1 gives what a pipe holds at the moment, where read would wait for a full slice.
         read = getattr(file, "read1", file.read)
         decoder = stack.enter_context(open_decoder())
         while data := read(SLICE_BYTES):
             yield from decoder.feed_blocks(data)
         yield from decoder.finish_blocks()
+
+
+def _decoded_by_seeking(file: BinaryIO) -> Generator[Samples, None, bool]:
+    """Decode a file whose bytes cannot be taken as they come.
+
+    That is MP4, whose index may be behind gigabytes of video, and what FFmpeg must look at.
+
+    Returns:
+        Whether it was such a file; of any other nothing was read.
+    """
+    if not file.seekable() or file.tell():
+        return False
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    container = container_of(head)
+    if len(head) < HEAD_BYTES or container not in (None, Encoding.M4A):
+        return False
+    heard = False
+    try:
+        for block in decode_container(file, container):
+            heard = heard or len(block) > 0
+            yield block
+    except UnknownContainerError:
+        pass
+    if not heard:
+        file.seek(0)
+    return heard
 
 
 class _HeaderDecoder(AudioDecoder):

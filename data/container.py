@@ -1,7 +1,8 @@
 """Compressed audio in containers (FLAC, MP3, Ogg, WebM, M4A), decoded with PyAV.
 
-Audio is always read as an unseekable stream, be it a file or live, so that how a recording is read
-never changes its samples.
+Audio is read as an unseekable stream, be it a file or live, so that how a recording is read never
+changes its samples. Only files that cannot be read so are read with seeking: those whose index is
+at their end, and containers that need more than a few bytes to be known.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ _DEMUXERS = {
     Encoding.WEBM_OPUS: "matroska",
     Encoding.M4A: "mov",
 }
+# Containers that only a file on this machine may have. FFmpeg would open playlists, too, which name
+# other files and addresses.
+_FILE_DEMUXERS = "aac,aiff,amr,ape,asf,au,avi,caf,flv,mov,mpeg,mpegts,mxf,tta,w64,wv"
 # Look at no more of the beginning than the demuxer's own header: live audio must not wait.
 _OPTIONS = {"probesize": "2048", "analyzeduration": "0"}
+_FILE_OPTIONS = {"format_whitelist": _FILE_DEMUXERS}
 _READ_BYTES = 1 << 14
 
 
@@ -36,8 +41,16 @@ class ByteSource(Protocol):
         """At most `size` bytes, at least one; none at the end."""
 
 
+class UnknownContainerError(AudioError):
+    """The bytes are no container that FFmpeg may open."""
+
+
 def decode_container(
-    source: ByteSource, container: Encoding, declared: Encoding, rate: int, channels: int
+    source: ByteSource,
+    container: Encoding | None,
+    declared: Encoding = Encoding.AUTO,
+    rate: int = 0,
+    channels: int = 0,
 ) -> Iterator[Samples]:
     """Decode a container to blocks of mono samples (N_i,) at 16 kHz as far as bytes are there.
 
@@ -47,7 +60,8 @@ def decode_container(
 
     Args:
         source: The bytes, from the first on.
-        container: What `container_of` says it is.
+        container: What `container_of` says it is. If it does not know, the source must be a file
+            that can seek, and may be any container for sound or video that FFmpeg recognises.
         declared: What the caller says it is; the Opus encodings insist on that codec.
         rate: Declared rate in Hz, 0 to take the header's.
         channels: Declared channel count, 0 to take the header's.
@@ -55,18 +69,20 @@ def decode_container(
     Raises:
         AudioError: There is no audio, it is damaged or cut short, it changes its rate or channel
             count on the way, or the header disagrees with what is declared.
+        UnknownContainerError: FFmpeg does not know it either.
     """
-    name = container.name.split("_")[0]
+    name = container.name.split("_")[0] if container else ""
     seconds = 0.0
     try:
         with av.open(
             source,
             mode="r",
-            format=_DEMUXERS[container],
-            options=_OPTIONS,
+            format=_DEMUXERS[container] if container else None,
+            options=_OPTIONS if container else _FILE_OPTIONS,
             buffer_size=_READ_BYTES,
             metadata_errors="replace",
         ) as opened:
+            name = name or opened.format.name.upper()
             if not opened.streams.audio:
                 raise AudioError(f"the {name} file has no audio in it; send a recording of speech")
             stream = opened.streams.audio[0]
@@ -102,6 +118,8 @@ def decode_container(
             if layout is not None:
                 yield resampler.flush()
     except av.error.FFmpegError as error:
+        if not name:
+            raise UnknownContainerError(_reason(error)) from error
         if seconds == 0:
             raise AudioError(
                 f"this is not {name} audio that can be decoded ({_reason(error)}); "

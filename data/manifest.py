@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ossicle.data.replacing import replacing
 from ossicle.data.text_file import TextFileError, read_lines
 
 
@@ -91,16 +92,10 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
         OSError: The folder cannot be written to.
     """
     path = Path(os.path.abspath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for utterance in utterances:
-                record = _record(utterance, path.parent)
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for utterance in utterances:
+            record = _record(utterance, path.parent)
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def manifest_digest(*paths: str | Path) -> str:

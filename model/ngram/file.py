@@ -20,7 +20,6 @@ unknown word, start and end of a sentence.
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from ossicle.data.replacing import replacing
 
 VERSION = 1
 SPECIAL_NUMBERS = 3
@@ -120,13 +120,8 @@ def write_trie(trie: NgramTrie, path: Path) -> None:
         OSError: the folder cannot be written to.
     """
     content = encode_trie(trie)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def encode_trie(trie: NgramTrie) -> bytes:

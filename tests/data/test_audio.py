@@ -24,6 +24,7 @@ from ossicle.data.audio import (
     read_audio,
     stream_audio,
 )
+from recipes import Recipe, encode
 
 Samples = npt.NDArray[np.float32]
 
@@ -168,6 +169,50 @@ def test_pictures_and_video_are_passed_over(recordings: dict[str, bytes], tmp_pa
                 packet.stream = audio
                 output.mux(packet)
     assert abs(len(read_audio(path)) - len(read_audio(recordings["webm-opus"]))) < 400
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("avi", "mp3"), ("mpegts", "aac"), ("mov", "aac"), ("flv", "aac"), ("aiff", "pcm_s16be")],
+)
+def test_a_file_may_be_in_any_container_that_ffmpeg_knows(
+    container: str,
+    codec: str,
+    speech: npt.NDArray[np.int16],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / f"recording.{container}"
+    encode(speech, Recipe(container, codec, 44_100), path)
+    assert best_correlation(read_audio(path), speech.astype(np.float32) / 32768) > 0.95
+
+
+def test_a_long_video_whose_index_is_last_is_read_without_being_held(
+    tmp_path: Path,
+) -> None:
+    """Pushed bytes of such a file would have to be kept until the index comes."""
+    path = tmp_path / "long.mp4"
+    data = encode(np.zeros(48_000, np.int16), Recipe("mp4", "aac"), path)
+    index = data.index(b"moov") - 4
+    # Before the index a box of 80 MiB that nobody reads and that takes no room on the disk.
+    with path.open("wb") as file:
+        file.write(data[:index])
+        file.write((80 << 20).to_bytes(4, "big") + b"free")
+        file.seek((80 << 20) - 8, os.SEEK_CUR)
+        file.write(data[index:])
+    tracemalloc.start()
+    seconds = sum(len(block) for block in stream_audio(path)) / 16_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds > 2.9
+    assert peak < 8 << 20
+
+
+def test_a_playlist_is_not_followed(tmp_path: Path) -> None:
+    encode(np.zeros(48_000, np.int16), Recipe("mpegts", "aac"), tmp_path / "part.ts")
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\npart.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(AudioError, match="no audio we know"):
+        read_audio(playlist)
 
 
 def test_unknown_codec_is_refused(recordings: dict[str, bytes]) -> None:
