@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from types import TracebackType
 
 import numpy as np
@@ -73,10 +74,7 @@ class AudioDecoder(ABC):
         """Like `finish`, in blocks (N_i,) of moderate size."""
         self._check_open()
         self._finished = True
-        yield from self._guard(self._flush())
-        if self._samples == 0:
-            self._error = AudioError("the audio is empty; send at least one sample")
-            raise self._error
+        yield from self._guard(self._last())
 
     def close(self) -> None:
         """Release everything. Returns at once, whatever the decoder is doing; may be repeated."""
@@ -101,6 +99,11 @@ class AudioDecoder(ABC):
     def _flush(self) -> Iterator[Samples]:
         """Decode what is left after the last byte."""
 
+    def _last(self) -> Iterator[Samples]:
+        yield from self._flush()
+        if self._samples == 0:
+            raise AudioError("the audio is empty; send at least one sample")
+
     def _guard(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
         try:
             for block in blocks:
@@ -113,14 +116,16 @@ class AudioDecoder(ABC):
                 if len(block):
                     yield block
         except AudioError as error:
-            self._error = error
+            # A copy, which has not been raised: by its traceback an error knows the frames that it
+            # came through, and they know this decoder, so that the two would stay in memory.
+            self._error = copy(error)
             raise
 
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("the decoder is closed")
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)
         if self._finished:
             raise RuntimeError("the decoder is finished; open another for another recording")
 

@@ -67,7 +67,9 @@ class _Exchange:
                     if self._closed:
                         return
         except Exception as error:
-            self._error = error
+            with self._turn:
+                # To this thread, closing looks like a recording cut short: that error is nobody's.
+                self._error = None if self._closed else error
         finally:
             with self._turn:
                 self._done = True
@@ -93,14 +95,20 @@ class _Exchange:
                 block, self._output, self._output_samples = join(self._output), [], 0
                 self._turn.notify_all()
             yield block
-        # To the thread, closing looks like a recording cut short: that error is nobody's.
-        if self._error is not None and not self._closed:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            # It knows this frame and those that read it, down to the decoder that `finalize` keeps
+            # for as long as something here knows it.
+            del error
 
     def close(self) -> None:
         """Wake both sides and end the thread at its next step."""
         with self._turn:
             self._closed = True
+            self._error = None
             self._input = b""
             self._output.clear()
             self._turn.notify_all()
