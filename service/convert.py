@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import grpc
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -18,7 +17,7 @@ from ossicle.model.decoding.phrases import check_phrases
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .endpoint import EndpointConfig
-from .errors import ServiceError, invalid, unimplemented
+from .errors import invalid, quoted, unimplemented
 from .limits import Limits
 from .session import (
     MAX_ALTERNATIVES,
@@ -38,7 +37,8 @@ from .values import DEFAULT_BOOST
 if TYPE_CHECKING:
     from ossicle.model.runtime import ModelInfo
 
-QUOTED_CHARACTERS = 40
+    from .models import ServedModel
+
 _PREFIX = "AUDIO_ENCODING_"
 _ENCODINGS = {
     value: Encoding.AUTO if name == _PREFIX + "UNSPECIFIED" else Encoding[name[len(_PREFIX) :]]
@@ -113,23 +113,25 @@ def refuse_unknown_fields(request: Message) -> None:
                 refuse_unknown_fields(getattr(request, field.name))
 
 
-def check_config(config: pb.RecognitionConfig, info: ModelInfo) -> None:
-    """Refuse what the served model cannot do.
+def check_config(
+    config: pb.RecognitionConfig, info: ModelInfo, models: Iterable[ServedModel]
+) -> None:
+    """Refuse what the chosen model cannot do.
+
+    Args:
+        config: what is asked for.
+        info: the chosen model.
+        models: all there are; one of them may be able to.
 
     Raises:
-        ServiceError: NOT_FOUND or INVALID_ARGUMENT, naming the field.
+        ServiceError: INVALID_ARGUMENT, naming the field.
     """
-    if config.model not in ("", info.name):
-        raise ServiceError(
-            grpc.StatusCode.NOT_FOUND,
-            f"there is no model {_quoted(config.model)}; there is: {info.name}",
-        )
-    language = config.language_code.lower()
-    spoken = info.language.lower()
-    if language not in ("", spoken, spoken.split("-")[0]):
+    if not _speaks(info, config.language_code):
+        others = [model.info.name for model in models if _speaks(model.info, config.language_code)]
+        remedy = f"; set model to {' or '.join(others)}" if others else ""
         raise invalid(
-            f"language_code is {_quoted(config.language_code)}; the model {info.name} speaks only "
-            f"{info.language}"
+            f"language_code is {quoted(config.language_code)}; the model {info.name} speaks only "
+            f"{info.language}{remedy}"
         )
     if not 0 <= config.max_alternatives <= MAX_ALTERNATIVES:
         raise invalid(
@@ -272,7 +274,11 @@ def streaming_response(
 
 
 def recording_response(
-    finals: Iterable[Final], settings: AnswerSettings, seconds: float, request_id: str
+    finals: Iterable[Final],
+    settings: AnswerSettings,
+    seconds: float,
+    request_id: str,
+    model: ServedModel,
 ) -> pb.RecognizeResponse:
     """The message about a whole recording."""
     return pb.RecognizeResponse(
@@ -285,22 +291,32 @@ def recording_response(
         ],
         audio_processed=duration(seconds),
         request_id=request_id,
+        model_version=model_version(model),
     )
 
 
-def model_list(info: ModelInfo, limits: Limits, request_id: str) -> pb.ListModelsResponse:
+def model_version(model: ServedModel) -> pb.ModelVersion:
+    """Which model answers."""
+    return pb.ModelVersion(name=model.info.name, digest=model.digest)
+
+
+def model_list(
+    models: Iterable[ServedModel], limits: Limits, request_id: str
+) -> pb.ListModelsResponse:
     """What the server can do."""
     return pb.ListModelsResponse(
         models=[
             pb.Model(
-                name=info.name,
-                description=info.description,
-                language_codes=[info.language],
-                sample_rate_hertz=info.sample_rate,
-                lookahead=duration(info.lookahead_frames * info.frame_seconds),
-                frame_duration=duration(info.frame_seconds),
+                name=model.info.name,
+                description=model.info.description,
+                language_codes=[model.info.language],
+                sample_rate_hertz=model.info.sample_rate,
+                lookahead=duration(model.info.lookahead_frames * model.info.frame_seconds),
+                frame_duration=duration(model.info.frame_seconds),
                 encodings=[name for name, value in pb.AudioEncoding.items() if value],
+                digest=model.digest,
             )
+            for model in models
         ],
         limits=pb.ServiceLimits(
             max_streams=limits.max_streams,
@@ -313,6 +329,11 @@ def model_list(info: ModelInfo, limits: Limits, request_id: str) -> pb.ListModel
         ),
         request_id=request_id,
     )
+
+
+def _speaks(info: ModelInfo, language_code: str) -> bool:
+    spoken = info.language.lower()
+    return language_code.lower() in ("", spoken, spoken.split("-")[0])
 
 
 def duration(seconds: float) -> Duration:
@@ -348,8 +369,3 @@ def _word(word: Word, settings: AnswerSettings) -> pb.WordInfo:
     if settings.word_confidences:
         info.confidence = word.confidence
     return info
-
-
-def _quoted(value: str) -> str:
-    """A value of a request for a message, which must have room for the remedy after it."""
-    return repr(value if len(value) <= QUOTED_CHARACTERS else value[:QUOTED_CHARACTERS] + "…")

@@ -17,6 +17,8 @@ from .engine import EngineStopped, NoFreeSlot
 
 # The status travels in HTTP headers, twice and escaped, and clients refuse long ones.
 LONGEST_MESSAGE_BYTES = 1000
+# What of a request's value is quoted: the message must have room for the remedy after it.
+QUOTED_CHARACTERS = 40
 # A stream lasts minutes; asking more often than this finds no other answer.
 RETRY_SECONDS = 2
 
@@ -59,6 +61,11 @@ class ServiceError(Exception):
         details = rpc_status.to_status(status).trailing_metadata
         await context.abort(self.code, self.message, (*details, ("x-request-id", request_id)))
         raise AssertionError("abort has returned")
+
+
+def quoted(value: str) -> str:
+    """A value of a request for a message, cut if it is long."""
+    return repr(value if len(value) <= QUOTED_CHARACTERS else value[:QUOTED_CHARACTERS] + "…")
 
 
 def invalid(message: str, logged: str | None = None) -> ServiceError:

@@ -1,4 +1,4 @@
-"""The gRPC server: methods, health and reflection on one port, and a clean shutdown."""
+"""The gRPC server: methods, health and reflection on one port, reloading and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from ossicle.model.decoding.decoders import Decoding, DecodingConfig
-from ossicle.model.runtime import AcousticModel
+from ossicle.model.decoding.decoders import DecodingConfig
+from ossicle.model.folder import LoadedModel
+from ossicle.model.runtime import ModelError
 from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 
-from .engine import Engine
+from .engine import Engine, EngineStopped
 from .health import HealthServicer
 from .limits import Limits
+from .models import Models
 from .security.config import Security
 from .security.gate import Gate
 from .security.tls import ServerTls
@@ -30,37 +33,34 @@ log = logging.getLogger(__name__)
 SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 50051
-# The step that is under way when the engine is told to stop takes a small part of this.
-ENGINE_STOP_SECONDS = 5.0
 
 
 class SpeechServer:
-    """A server of one model.
+    """A server of one model or several.
 
     Args:
-        model: the model to serve.
+        models: the models to serve, at least one; the first is the default.
         limits: what clients may do.
         host: address to listen on; "0.0.0.0" or "[::]" for all networks.
         port: 0 for any that is free.
-        decoding: what the model has for decoding; None for its tokens alone.
         search: how transcripts are searched for unless a client says.
         telemetry: what of it is watched; by default its metrics.
         security: who may connect; by default everybody, in clear text, so that only an address
             that nobody but this machine reaches is allowed.
 
     Raises:
-        ValueError: the model cannot be decoded so, or the server would not be protected.
+        ValueError: a model cannot be decoded so, two have the same name, or the server would not
+            be protected.
         OSError: a file of the security cannot be read, or the host has no address.
     """
 
     def __init__(
         self,
-        model: AcousticModel,
+        models: Sequence[LoadedModel],
         limits: Limits | None = None,
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
         *,
-        decoding: Decoding | None = None,
         search: DecodingConfig | None = None,
         telemetry: Telemetry | None = None,
         security: Security | None = None,
@@ -72,17 +72,10 @@ class SpeechServer:
         self.search = search or DecodingConfig()
         self.host = host
         self.port = port
-        self.engine = Engine(
-            model,
-            decoding,
-            slots=self.limits.max_streams,
-            queue_seconds=self.limits.queue_seconds,
-            on_failure=self._engine_failed,
-            on_round=self.telemetry.metrics.of_model(model.info).round,
+        self.models = Models(
+            models, self.limits, self.search, self.telemetry.metrics, self._engine_failed
         )
-        self.engine.decoding.check(self.search)
         self.telemetry.metrics.set_limits(self.limits)
-        self.telemetry.metrics.watch(self.engine)
         if tls := self.security.server_tls:
             self.telemetry.metrics.watch_certificate(
                 str(self.security.tls_cert), lambda: tls.certificate.expires
@@ -93,15 +86,20 @@ class SpeechServer:
         """Where clients connect: HOST:PORT."""
         return f"{self.host}:{self.port}"
 
+    @property
+    def engine(self) -> Engine:
+        """What runs the default model."""
+        return self.models.default.engine
+
     async def start(self) -> None:
-        """Listen, and serve once the model is warm; health is NOT_SERVING until then.
+        """Listen, and serve once the models are warm; health is NOT_SERVING until then.
 
         Raises:
             OSError: the address cannot be listened on.
-            EngineStopped: the model does not run.
+            EngineStopped: a model does not run.
         """
         self._loop = asyncio.get_running_loop()
-        self._servicer = SpeechServicer(self.engine, self.limits, self.search, self.telemetry)
+        self._servicer = SpeechServicer(self.models, self.limits, self.search, self.telemetry)
         self._health = HealthServicer()
         observer = CallObserver(self.telemetry.metrics, self.telemetry.tracing)
         refused = self.telemetry.metrics.refused
@@ -124,13 +122,30 @@ class SpeechServer:
             _listen(self._health_server, f"{self.host}:{self.security.health_port}", None)
             await self._health_server.start()
         await self._server.start()
-        self.engine.start()
         try:
-            await asyncio.to_thread(self.engine.wait_ready)
+            await self.models.start()
         except BaseException:
             await self.stop()
             raise
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def reload(self) -> None:
+        """Read the folders of the models anew and let new streams have what they hold now.
+
+        Streams that run go on with the model that they began with. If any of the models cannot be
+        served, nothing changes, and the log says why.
+        """
+        log.info("reloading the models")
+        try:
+            loaded = await asyncio.to_thread(self.models.reloaded)
+            changed = await self.models.replace(loaded)
+        except (ModelError, EngineStopped, ValueError) as error:
+            log.error("not reloaded, what was served before goes on: %s", error)
+        except Exception:
+            log.exception("not reloaded, what was served before goes on")
+        else:
+            digests = {model.info.name: model.digest for model in self.models.all}
+            log.info("reloaded", extra={"facts": {"changed": changed, **digests}})
 
     async def stop(self) -> None:
         """Admit nobody, send the last final of every stream, then stop.
@@ -143,7 +158,7 @@ class SpeechServer:
         await self._server.stop(self.limits.grace_seconds)
         if self._health_server:
             await self._health_server.stop(0)
-        await asyncio.to_thread(self.engine.stop, ENGINE_STOP_SECONDS)
+        await self.models.stop()
         self._servicer.close()
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
@@ -152,14 +167,14 @@ class SpeechServer:
         for name in ("", SERVICE):
             await self._health.set(name, status)
 
-    def _engine_failed(self, error: Exception) -> None:
-        """Called by the engine's thread."""
+    def _engine_failed(self) -> None:
+        """Called by an engine's thread."""
         status = health_pb2.HealthCheckResponse.NOT_SERVING
         asyncio.run_coroutine_threadsafe(self._set_health(status), self._loop)
 
 
 def run_server(server: SpeechServer, on_ready: Callable[[SpeechServer], None]) -> None:
-    """Serve until SIGINT or SIGTERM, then shut down cleanly.
+    """Serve until SIGINT or SIGTERM, then shut down cleanly; SIGHUP reloads the models.
 
     Args:
         server: a server that was not started yet.
@@ -173,12 +188,16 @@ def run_server(server: SpeechServer, on_ready: Callable[[SpeechServer], None]) -
 
 async def _serve(server: SpeechServer, on_ready: Callable[[SpeechServer], None]) -> None:
     loop = asyncio.get_running_loop()
-    told = asyncio.Event()
+    end, change = asyncio.Event(), asyncio.Event()
+    events = {signal.SIGINT: end, signal.SIGTERM: end}
+    with suppress(AttributeError):
+        events[signal.SIGHUP] = change  # which Windows does not have
     previous = {
-        # Not loop.add_signal_handler, which Windows does not have.
-        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(told.set))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        # Not loop.add_signal_handler, which Windows does not have either.
+        number: signal.signal(number, lambda *_, event=event: loop.call_soon_threadsafe(event.set))
+        for number, event in events.items()
     }
+    reloading = None
     try:
         await server.start()
         # What there is now will stay. Not to be looked through any more, it neither delays steps
@@ -187,12 +206,23 @@ async def _serve(server: SpeechServer, on_ready: Callable[[SpeechServer], None])
         gc.collect()
         gc.freeze()
         on_ready(server)
-        await told.wait()
+        reloading = asyncio.create_task(_reload_whenever(change, server))
+        await end.wait()
         log.info("shutting down")
+        reloading.cancel()
         await server.stop()
     finally:
+        if reloading is not None:
+            reloading.cancel()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+async def _reload_whenever(asked: asyncio.Event, server: SpeechServer) -> None:
+    while True:
+        await asked.wait()
+        asked.clear()
+        await server.reload()
 
 
 def _listen(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:

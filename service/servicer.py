@@ -16,10 +16,11 @@ from ossicle.speech.v1 import speech_pb2_grpc
 
 from . import convert
 from .aio_stream import AioStream
-from .engine import Engine, NoFreeSlot
+from .engine import NoFreeSlot
 from .errors import as_service_error, draining, invalid
 from .intake import AudioIntake
 from .limits import Limits
+from .models import Models, ServedModel
 from .session import Final
 from .streaming_call import StreamingCall, check_message_size
 from .telemetry.call import Call, current_call
@@ -40,20 +41,19 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     names them.
 
     Args:
-        engine: what recognises.
+        models: what recognises.
         limits: what clients may do.
         search: how transcripts are searched for unless a client says.
         telemetry: what of the calls is watched.
     """
 
     def __init__(
-        self, engine: Engine, limits: Limits, search: DecodingConfig, telemetry: Telemetry
+        self, models: Models, limits: Limits, search: DecodingConfig, telemetry: Telemetry
     ) -> None:
-        self._engine = engine
+        self._models = models
         self._limits = limits
         self._search = search
         self._telemetry = telemetry
-        self._metrics = telemetry.metrics.of_model(engine.info)
         self._pool = ThreadPoolExecutor(DECODING_THREADS, "ossicle-decode")
         self._drain: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -81,12 +81,13 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         """Transcribe audio while it is being spoken."""
         async with self._call(context) as call:
             streaming = StreamingCall(
-                self._engine,
+                self._models,
                 self._limits,
                 self._search,
                 self._pool,
                 self._drain,
-                self._observer(call),
+                lambda model: self._observer(call, model),
+                call.request_id,
             )
             await streaming.run(request_iterator, context.write)
 
@@ -96,14 +97,20 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         """Say what this server can do."""
         async with self._call(context) as call:
             convert.refuse_unknown_fields(request)
-            return convert.model_list(self._engine.info, self._limits, call.request_id)
+            return convert.model_list(self._models.all, self._limits, call.request_id)
 
     async def _recognize(self, request: pb.RecognizeRequest, call: Call) -> pb.RecognizeResponse:
         convert.refuse_unknown_fields(request)
         if not request.HasField("config"):
             raise invalid("config is missing; it says how to read the audio")
-        convert.check_config(request.config, self._engine.info)
-        decoding = convert.decoding_config(request.config, self._engine.decoding, self._search)
+        with self._models.using(request.config.model) as model:
+            return await self._recognize_with(model, request, call)
+
+    async def _recognize_with(
+        self, model: ServedModel, request: pb.RecognizeRequest, call: Call
+    ) -> pb.RecognizeResponse:
+        convert.check_config(request.config, model.info, self._models.all)
+        decoding = convert.decoding_config(request.config, model.decoding, self._search)
         answer = convert.answer_settings(request.config)
         if not request.audio_content:
             raise invalid("audio_content is empty; send a recording")
@@ -111,24 +118,25 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         intake = AudioIntake(
             convert.audio_settings(request.config), self._limits.max_unary_seconds, self._pool
         )
-        stream = AioStream(self._engine, convert.recording_session(request.config, decoding))
-        observer = self._observer(call)
+        stream = AioStream(model.engine, convert.recording_session(request.config, decoding))
+        observer = self._observer(call, model)
         finals = asyncio.ensure_future(_finals(stream, observer))
         try:
             await intake.feed(request.audio_content, stream)
             await intake.finish(stream)
             stream.close()
-            seconds = stream.samples / self._engine.info.sample_rate
-            return convert.recording_response(await finals, answer, seconds, call.request_id)
+            seconds = stream.samples / model.info.sample_rate
+            return convert.recording_response(await finals, answer, seconds, call.request_id, model)
         finally:
             observer.ended(stream.samples)
             stream.cancel()
             finals.cancel()
             intake.close()
 
-    def _observer(self, call: Call) -> StreamObserver:
-        rate = self._engine.info.sample_rate
-        return StreamObserver(call, rate, self._metrics, self._telemetry.log_transcripts)
+    def _observer(self, call: Call, model: ServedModel) -> StreamObserver:
+        call.facts["model"] = model.info.name
+        rate = model.info.sample_rate
+        return StreamObserver(call, rate, model.metrics, self._telemetry.log_transcripts)
 
     @asynccontextmanager
     async def _call(self, context: Context) -> AsyncIterator[Call]:

@@ -15,10 +15,10 @@ from ossicle.speech.v1 import speech_pb2 as pb
 
 from . import convert
 from .aio_stream import AioStream
-from .engine import Engine
 from .errors import ServiceError, as_service_error, draining, invalid
 from .intake import AudioIntake
 from .limits import Limits
+from .models import Models, ServedModel
 from .pace import Pace
 from .telemetry.stream import StreamObserver
 
@@ -29,30 +29,32 @@ class StreamingCall:
     """One call.
 
     Args:
-        engine: what recognises.
+        models: what recognises.
         limits: what the client may do.
         search: how transcripts are searched for unless the client says.
         pool: threads for decoding.
         drain: done once the server shuts down.
-        observer: told of what comes and goes.
+        observe: makes what is told of what comes and goes, once the model is known.
+        request_id: the call's name.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        models: Models,
         limits: Limits,
         search: DecodingConfig,
         pool: Executor,
         drain: asyncio.Future[None],
-        observer: StreamObserver,
+        observe: Callable[[ServedModel], StreamObserver],
+        request_id: str,
     ) -> None:
-        self._engine = engine
+        self._models = models
         self._limits = limits
         self._search = search
         self._pool = pool
         self._drain = drain
-        self._observer = observer
-        self._request_id = observer.call.request_id
+        self._observe = observe
+        self._request_id = request_id
         self._error: ServiceError | None = None
         self._ends = time.monotonic() + (limits.max_call_seconds or math.inf)
         # A burst is what a client catches up with after the network has stood still.
@@ -78,8 +80,19 @@ class StreamingCall:
         config = first.streaming_config
         if not config.HasField("config"):
             raise invalid("streaming_config.config is missing; it says how to read the audio")
-        convert.check_config(config.config, self._engine.info)
-        decoding = convert.decoding_config(config.config, self._engine.decoding, self._search)
+        with self._models.using(config.config.model) as model:
+            await self._answer(model, config, requests, write)
+
+    async def _answer(
+        self,
+        model: ServedModel,
+        config: pb.StreamingRecognitionConfig,
+        requests: AsyncIterator[pb.StreamingRecognizeRequest],
+        write: Callable[[pb.StreamingRecognizeResponse], Awaitable[None]],
+    ) -> None:
+        """Answer a stream that has been opened, with the model that it chose."""
+        convert.check_config(config.config, model.info, self._models.all)
+        decoding = convert.decoding_config(config.config, model.decoding, self._search)
         session = convert.streaming_session(config, decoding)
         answer = convert.answer_settings(config.config, config)
         intake = AudioIntake(
@@ -87,16 +100,21 @@ class StreamingCall:
             self._limits.max_session_seconds or math.inf,
             self._pool,
         )
-        stream = AioStream(self._engine, session)
+        stream = AioStream(model.engine, session)
+        self._observer = observer = self._observe(model)
+        told_model = False
         reader = asyncio.create_task(self._read(requests, intake, stream))
         try:
             async for event in stream.events():
-                self._observer.answered(event)
+                observer.answered(event)
                 response = convert.streaming_response(event, answer, self._request_id)
                 if response is not None:
+                    if not told_model:
+                        response.model_version.CopyFrom(convert.model_version(model))
+                        told_model = True
                     await self._send(write, response)
         finally:
-            self._observer.ended(stream.samples)
+            observer.ended(stream.samples)
             stream.cancel()
             reader.cancel()
             intake.close()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ossicle.model.commands.options import ModelOption, Search, thread_count
+from ossicle.model.commands.options import Search, thread_count
 from ossicle.service.commands.options import (
     USAGE,
     ThreadsOption,
-    local_model,
     with_group,
 )
 from ossicle.service.commands.output import errors_in_one_line, fail
@@ -22,6 +22,8 @@ from ossicle.service.limits import Limits, environment_variable, flag
 from ossicle.service.telemetry.logs import LogFormat
 
 if TYPE_CHECKING:
+    from ossicle.model.decoding.decoders import Decoding, DecodingConfig
+    from ossicle.model.folder import LoadedModel
     from ossicle.service.server import SpeechServer
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,15 @@ def serve_command(
         int,
         typer.Option(envvar="OSSICLE_PORT", min=0, max=65535, help="Port; 0 takes a free one."),
     ] = 50051,
-    model: ModelOption = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Name of a model, or a folder; may be given repeatedly, the first is the default. "
+            "Else what OSSICLE_MODEL says, several with commas between them, or the bundled model.",
+        ),
+    ] = None,
     threads: ThreadsOption = 0,
     decoder: Annotated[
         Search | None,
@@ -84,7 +94,7 @@ def serve_command(
     telemetry: TelemetryOptions,
     security: SecurityOptions,
 ) -> None:
-    """Serve a model over gRPC until Ctrl-C or SIGTERM.
+    """Serve models over gRPC until Ctrl-C or SIGTERM; SIGHUP reads their folders anew.
 
     Without a certificate it listens in clear text, and only where no other machine can reach it.
     At the end every stream is still sent its last final result.
@@ -100,14 +110,12 @@ def serve_command(
         errors_in_one_line(ModelError, EngineStopped, OSError),
         telemetry.started() as (watched, metrics),
     ):
-        network, decoding = local_model(model, threads)
         try:
             server = SpeechServer(
-                network,
+                load_models(model, threads),
                 limits,
                 host,
                 port,
-                decoding=decoding,
                 search=search,
                 telemetry=watched,
                 security=security,
@@ -124,6 +132,24 @@ def serve_command(
         run_server(server, announce)
 
 
+def load_models(names: list[str] | None, threads: int) -> list[LoadedModel]:
+    """The models to serve.
+
+    Args:
+        names: of bundled models, or folders; None for what OSSICLE_MODEL says, or the default.
+        threads: of the processor, for one step.
+
+    Raises:
+        ModelError: one is not there or cannot be loaded.
+    """
+    from ossicle.model.folder import LoadedModel
+    from ossicle.model.runtime import find_model
+
+    variable = os.environ.get("OSSICLE_MODEL", "")
+    wanted = names or [name.strip() for name in variable.split(",")]
+    return [LoadedModel.load(find_model(name), threads) for name in wanted]
+
+
 def description(server: SpeechServer, threads: int, metrics: str) -> dict[str, str | int | float]:
     """What a newly started server says of itself in one line of its log."""
     return {
@@ -132,7 +158,7 @@ def description(server: SpeechServer, threads: int, metrics: str) -> dict[str, s
         "clients": server.security.clients(),
         "health": server.security.health(server.address),
         "metrics": metrics,
-        "model": server.engine.info.name,
+        "model": ",".join(model.info.name for model in server.models.all),
         "threads": threads,
         **asdict(server.limits),
     }
@@ -142,24 +168,34 @@ def banner(server: SpeechServer, threads: int, metrics: str) -> str:
     """What a newly started server says of itself: where it is, what it serves, its limits."""
     from ossicle.service.client.messages import AUTO, ENCODINGS
 
-    info = server.engine.info
+    models = "\n".join(
+        f"model      {info.name} ({info.language}, look-ahead {info.lookahead_ms} ms)"
+        for info in (model.info for model in server.models.all)
+    )
     encodings = ", ".join(encoding for encoding in ENCODINGS if encoding != AUTO)
     limits = "\n".join(f"  {line}" for line in server.limits.describe())
-    decoding = server.engine.decoding
-    language = "a" if decoding.language else "no"
-    search: str = server.search.search or ("beam" if decoding.language else "greedy")
-    if search == "beam":
-        width = server.search.beam_width or decoding.settings.beam.width
-        search = f"beam of {width} hypotheses, {language} language model"
+    decoder = ", ".join(
+        dict.fromkeys(searching(model.decoding, server.search) for model in server.models.all)
+    )
     return (
         f"serving on {server.address}\n"
-        f"model      {info.name} ({info.language}, look-ahead {info.lookahead_ms} ms)\n"
+        f"{models}\n"
         f"audio      {encodings}; 8 to 192 kHz\n"
         f"threads    {threads}\n"
-        f"decoder    {search}\n"
+        f"decoder    {decoder}\n"
         f"transport  {server.security.transport(server.host)}\n"
         f"clients    {server.security.clients()}\n"
         f"health     {server.security.health(server.address)}\n"
         f"metrics    {metrics or 'not served'}\n"
         f"limits\n{limits}"
     )
+
+
+def searching(decoding: Decoding, chosen: DecodingConfig) -> str:
+    """For people: how transcripts of a model are searched for unless a client says."""
+    search: str = chosen.search or ("beam" if decoding.language else "greedy")
+    if search != "beam":
+        return search
+    width = chosen.beam_width or decoding.settings.beam.width
+    language = "a" if decoding.language else "no"
+    return f"beam of {width} hypotheses, {language} language model"

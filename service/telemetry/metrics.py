@@ -8,9 +8,10 @@ is asked for. Every histogram has buckets of its own, with edges where a limit o
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ class ServerMetrics:
             "certificate_expiry_timestamp_seconds", "When the server's certificate ends.", "file"
         )
         self._active = self._gauge("streams_active", "Streams that hold a slot.", "model")
-        self._slots = self._gauge("stream_slots", "Slots there are.", "model")
+        self._slots = self._gauge("stream_slots", "Streams there may be, of all models together.")
         self._waiting = self._gauge(
             "queue_audio_seconds", "Audio of all streams that waits to be recognised.", "model"
         )
@@ -132,14 +133,24 @@ class ServerMetrics:
         """The metrics of one of the models."""
         return ModelMetrics(self, info)
 
-    def watch(self, engine: Engine) -> None:
-        """Look up an engine's streams whenever the page is asked for."""
-        info = engine.info
-        language, lookahead = info.language, str(info.lookahead_ms)
-        self._model.labels(info.name, language, lookahead, str(info.sample_rate)).set(1)
-        self._slots.labels(info.name).set(engine.slots)
-        self._active.labels(info.name).set_function(lambda: engine.active)
-        self._waiting.labels(info.name).set_function(lambda: engine.backlog / info.sample_rate)
+    def watch(
+        self, infos: Sequence[ModelInfo], slots: int, engines: Callable[[str], Sequence[Engine]]
+    ) -> None:
+        """Look up the streams of these models, and of no others, whenever the page is asked for.
+
+        Args:
+            infos: the models.
+            slots: streams there may be, of all models together.
+            engines: those that run the model of a name.
+        """
+        self._slots.set(slots)
+        for gauge in (self._model, self._active, self._waiting):
+            gauge.clear()
+        for info in infos:
+            name, rate = info.name, info.sample_rate
+            self._model.labels(name, info.language, str(info.lookahead_ms), str(rate)).set(1)
+            self._active.labels(name).set_function(partial(_active, engines, name))
+            self._waiting.labels(name).set_function(partial(_waiting, engines, name, rate))
 
     def watch_certificate(self, file: str, expires: Callable[[], float]) -> None:
         """Look up when the server's certificate ends, in Unix time, with every page."""
@@ -184,6 +195,14 @@ class ServerMetrics:
         self, name: str, text: str, buckets: tuple[float, ...], *labels: str
     ) -> Histogram:
         return Histogram(f"ossicle_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+def _active(engines: Callable[[str], Sequence[Engine]], name: str) -> float:
+    return sum(engine.active for engine in engines(name))
+
+
+def _waiting(engines: Callable[[str], Sequence[Engine]], name: str, rate: int) -> float:
+    return sum(engine.backlog for engine in engines(name)) / rate
 
 
 class ModelMetrics:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
 from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.folder import LoadedModel
 from ossicle.model.runtime import AcousticModel, ModelInfo, State, find_model
 from ossicle.service.limits import Limits
 from ossicle.service.server import SpeechServer
@@ -80,6 +81,7 @@ class Tapes:
     """What tests of tapes need."""
 
     model: TapeModel
+    loaded: LoadedModel
     record: Callable[[str], NDArray[np.float32]]
     frame: int = FRAME
     frame_seconds: float = FRAME / 16_000
@@ -87,7 +89,8 @@ class Tapes:
 
 @pytest.fixture(scope="session")
 def tapes() -> Tapes:
-    return Tapes(TapeModel(), tape)
+    model = TapeModel()
+    return Tapes(model, loaded(model), tape)
 
 
 @pytest.fixture(scope="session")
@@ -108,18 +111,24 @@ def speech() -> bytes:
     return np.rint(read_audio(sample_path()) * 32768).astype("<i2").tobytes()  # 16 bits, exactly
 
 
+def loaded(model: Any, decoding: Decoding | None = None) -> LoadedModel:
+    """A model to serve; without decoding it has its tokens alone."""
+    return LoadedModel(model, decoding or Decoding(model.info))
+
+
 class ServerThread:
     """A server with an event loop in a thread of its own."""
 
     def __init__(
         self,
-        model: AcousticModel,
+        model: AcousticModel | list[LoadedModel],
         limits: Limits | None = None,
         port: int = 0,
         decoding: Decoding | None = None,
         **options: Any,
     ) -> None:
-        self.server = SpeechServer(model, limits, port=port, decoding=decoding, **options)
+        models = model if isinstance(model, list) else [loaded(model, decoding)]
+        self.server = SpeechServer(models, limits, port=port, **options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -139,7 +148,7 @@ class ServerThread:
 
 @contextmanager
 def serving(
-    model: AcousticModel,
+    model: AcousticModel | list[LoadedModel],
     limits: Limits | None = None,
     port: int = 0,
     decoding: Decoding | None = None,

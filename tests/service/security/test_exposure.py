@@ -22,14 +22,14 @@ OPEN = ["0.0.0.0", "::", "[::]", "", "192.0.2.1", "10.0.0.1", "::ffff:10.0.0.1",
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_clear_text_may_stay_on_this_machine(host: str, tapes: Any) -> None:
     assert listens_on_loopback(host)
-    SpeechServer(tapes.model, host=host)
+    SpeechServer([tapes.loaded], host=host)
 
 
 @pytest.mark.parametrize("host", OPEN)
 def test_clear_text_leaves_it_only_when_somebody_says_so(host: str, tapes: Any) -> None:
     with pytest.raises(ValueError, match=r"other machines.*--tls-cert.*--insecure"):
-        SpeechServer(tapes.model, host=host)
-    SpeechServer(tapes.model, host=host, security=Security(insecure=True))
+        SpeechServer([tapes.loaded], host=host)
+    SpeechServer([tapes.loaded], host=host, security=Security(insecure=True))
 
 
 def test_a_host_that_is_none_is_named() -> None:

@@ -97,7 +97,7 @@ def test_live_streams_are_active_and_one_too_many_is_refused(
     active = f"ossicle_streams_active{TAPE}"
     assert until(lambda: metrics_page(small.telemetry.metrics)[active] == 2)
     page = metrics_page(small.telemetry.metrics)
-    assert page[f"ossicle_stream_slots{TAPE}"] == 2
+    assert page["ossicle_stream_slots{}"] == 2
     assert page["ossicle_calls_active{method=StreamingRecognize}"] == 2
     assert page["ossicle_refused_total{reason=no_free_slot}"] == 0
     _, error = until_error(LiveStream(small_stub, start()))
@@ -186,7 +186,8 @@ def test_serving_ends_with_the_server(serve: Any, tapes: Any, metrics_page: Page
 
 def test_the_backlog_is_what_waits(small: SpeechServer, tapes: Any, metrics_page: Page) -> None:
     idle = ServerMetrics()
-    idle.watch(small.engine)
+    info = tapes.model.info
+    idle.watch([info], 2, lambda name: [small.engine])
     assert metrics_page(idle)[f"ossicle_queue_audio_seconds{TAPE}"] == 0
     from ossicle.service.engine import Engine
     from ossicle.service.session import SessionConfig
@@ -194,7 +195,7 @@ def test_the_backlog_is_what_waits(small: SpeechServer, tapes: Any, metrics_page
     engine = Engine(tapes.model, slots=1)  # not started: what is written waits
     waiting = engine.open(SessionConfig(), lambda events: None)
     waiting.write(tapes.record("ab"))
-    idle.watch(engine)
+    idle.watch([info], 1, lambda name: [engine])
     seconds = 4 * tapes.frame_seconds
     assert metrics_page(idle)[f"ossicle_queue_audio_seconds{TAPE}"] == pytest.approx(seconds)
 
