@@ -278,7 +278,7 @@ def recording_response(
     settings: AnswerSettings,
     seconds: float,
     request_id: str,
-    model: ServedModel,
+    version: pb.ModelVersion | None = None,
 ) -> pb.RecognizeResponse:
     """The message about a whole recording."""
     return pb.RecognizeResponse(
@@ -291,7 +291,7 @@ def recording_response(
         ],
         audio_processed=duration(seconds),
         request_id=request_id,
-        model_version=model_version(model),
+        model_version=version,
     )
 
 

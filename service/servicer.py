@@ -126,7 +126,10 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
             await intake.finish(stream)
             stream.close()
             seconds = stream.samples / model.info.sample_rate
-            return convert.recording_response(await finals, answer, seconds, call.request_id, model)
+            version = convert.model_version(model)
+            return convert.recording_response(
+                await finals, answer, seconds, call.request_id, version
+            )
         finally:
             observer.ended(stream.samples)
             stream.cancel()
