@@ -35,9 +35,8 @@ from .session import (
 from .values import DEFAULT_BOOST
 
 if TYPE_CHECKING:
+    from ossicle.model.folder import LoadedModel
     from ossicle.model.runtime import ModelInfo
-
-    from .models import ServedModel
 
 _PREFIX = "AUDIO_ENCODING_"
 _ENCODINGS = {
@@ -114,7 +113,7 @@ def refuse_unknown_fields(request: Message) -> None:
 
 
 def check_config(
-    config: pb.RecognitionConfig, info: ModelInfo, models: Iterable[ServedModel]
+    config: pb.RecognitionConfig, info: ModelInfo, models: Iterable[LoadedModel]
 ) -> None:
     """Refuse what the chosen model cannot do.
 
@@ -278,7 +277,7 @@ def recording_response(
     settings: AnswerSettings,
     seconds: float,
     request_id: str,
-    version: pb.ModelVersion | None = None,
+    model: LoadedModel,
 ) -> pb.RecognizeResponse:
     """The message about a whole recording."""
     return pb.RecognizeResponse(
@@ -291,17 +290,17 @@ def recording_response(
         ],
         audio_processed=duration(seconds),
         request_id=request_id,
-        model_version=version,
+        model_version=model_version(model),
     )
 
 
-def model_version(model: ServedModel) -> pb.ModelVersion:
+def model_version(model: LoadedModel) -> pb.ModelVersion:
     """Which model answers."""
     return pb.ModelVersion(name=model.info.name, digest=model.digest)
 
 
 def model_list(
-    models: Iterable[ServedModel], limits: Limits, request_id: str
+    models: Iterable[LoadedModel], limits: Limits, request_id: str
 ) -> pb.ListModelsResponse:
     """What the server can do."""
     return pb.ListModelsResponse(

@@ -105,6 +105,11 @@ class Models:
         """The models that new streams can have, the default first."""
         return tuple(self._served.values())
 
+    @property
+    def loaded(self) -> list[LoadedModel]:
+        """The same without their engines."""
+        return [model.loaded for model in self.all]
+
     def choose(self, name: str) -> ServedModel:
         """The model of a name; "" is the default.
 
@@ -155,7 +160,7 @@ class Models:
         Raises:
             ModelError: one cannot be loaded.
         """
-        return [model.loaded.reloaded() for model in self.all]
+        return [model.reloaded() for model in self.loaded]
 
     async def replace(self, loaded: Sequence[LoadedModel]) -> int:
         """Serve these models, once all of them are warm; those that are served already stay.

@@ -97,7 +97,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         """Say what this server can do."""
         async with self._call(context) as call:
             convert.refuse_unknown_fields(request)
-            return convert.model_list(self._models.all, self._limits, call.request_id)
+            return convert.model_list(self._models.loaded, self._limits, call.request_id)
 
     async def _recognize(self, request: pb.RecognizeRequest, call: Call) -> pb.RecognizeResponse:
         convert.refuse_unknown_fields(request)
@@ -109,7 +109,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     async def _recognize_with(
         self, model: ServedModel, request: pb.RecognizeRequest, call: Call
     ) -> pb.RecognizeResponse:
-        convert.check_config(request.config, model.info, self._models.all)
+        convert.check_config(request.config, model.info, self._models.loaded)
         decoding = convert.decoding_config(request.config, model.decoding, self._search)
         answer = convert.answer_settings(request.config)
         if not request.audio_content:
@@ -126,9 +126,8 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
             await intake.finish(stream)
             stream.close()
             seconds = stream.samples / model.info.sample_rate
-            version = convert.model_version(model)
             return convert.recording_response(
-                await finals, answer, seconds, call.request_id, version
+                await finals, answer, seconds, call.request_id, model.loaded
             )
         finally:
             observer.ended(stream.samples)

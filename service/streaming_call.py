@@ -91,7 +91,7 @@ class StreamingCall:
         write: Callable[[pb.StreamingRecognizeResponse], Awaitable[None]],
     ) -> None:
         """Answer a stream that has been opened, with the model that it chose."""
-        convert.check_config(config.config, model.info, self._models.all)
+        convert.check_config(config.config, model.info, self._models.loaded)
         decoding = convert.decoding_config(config.config, model.decoding, self._search)
         session = convert.streaming_session(config, decoding)
         answer = convert.answer_settings(config.config, config)
@@ -110,7 +110,7 @@ class StreamingCall:
                 response = convert.streaming_response(event, answer, self._request_id)
                 if response is not None:
                     if not told_model:
-                        response.model_version.CopyFrom(convert.model_version(model))
+                        response.model_version.CopyFrom(convert.model_version(model.loaded))
                         told_model = True
                     await self._send(write, response)
         finally:
