@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import grpc
@@ -76,6 +77,16 @@ def invalid(message: str, logged: str | None = None) -> ServiceError:
 def unimplemented(message: str) -> ServiceError:
     """The refusal of a request for what we do not do."""
     return ServiceError(grpc.StatusCode.UNIMPLEMENTED, message)
+
+
+def no_such_model(name: str, known: Iterable[str]) -> ServiceError:
+    """The refusal of a request for a model that is not there."""
+    names = list(known)
+    there = "there is" if len(names) == 1 else "there are"
+    return ServiceError(
+        grpc.StatusCode.NOT_FOUND,
+        f"there is no model {quoted(name)}; {there}: {', '.join(names)}",
+    )
 
 
 def draining() -> ServiceError:

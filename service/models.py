@@ -12,13 +12,12 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-import grpc
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.folder import LoadedModel
 from ossicle.model.runtime import ModelInfo
 
 from .engine import Engine, NoFreeSlot
-from .errors import ServiceError, quoted
+from .errors import no_such_model
 from .limits import Limits
 from .telemetry.metrics import ModelMetrics, ServerMetrics
 
@@ -119,11 +118,7 @@ class Models:
         if not name:
             return self.default
         if name not in self._served:
-            there = "there is" if len(self._served) == 1 else "there are"
-            raise ServiceError(
-                grpc.StatusCode.NOT_FOUND,
-                f"there is no model {quoted(name)}; {there}: {', '.join(self._served)}",
-            )
+            raise no_such_model(name, self._served)
         return self._served[name]
 
     @contextmanager

@@ -8,6 +8,8 @@
         for result in client.stream(chunks, encoding="linear16", sample_rate=16000):
             print(result.text)
 
+:class:`ossicle.service.Recognizer` has the same methods and needs no server.
+
 Given several addresses, a client turns to the next where one does not answer, and a stream whose
 server is gone goes on at another, from the last final result, as if nothing had happened; see
 :class:`Resumption`.
@@ -31,6 +33,7 @@ from ossicle.service.values import (
 )
 
 from .access import Tls
+from .async_speech_to_text import AsyncSpeechToText
 from .asynchronous import AsyncSpeechClient
 from .blocking import SpeechClient
 from .errors import (
@@ -48,10 +51,12 @@ from .errors import (
     UnsupportedError,
 )
 from .resumption import Resumption
+from .speech_to_text import SpeechToText
 
 __all__ = [
     "Alternative",
     "AsyncSpeechClient",
+    "AsyncSpeechToText",
     "AuthenticationError",
     "BusyError",
     "CallCancelledError",
@@ -72,6 +77,7 @@ __all__ = [
     "SpeechContext",
     "SpeechEvent",
     "SpeechEventKind",
+    "SpeechToText",
     "TimedOutError",
     "Tls",
     "UnavailableError",

@@ -113,6 +113,11 @@ _BY_STATUS: dict[grpc.StatusCode, type[OssicleError]] = {
 }
 
 
+def error_of(status: grpc.StatusCode, message: str) -> OssicleError:
+    """The exception for a call that ends with a status, wherever it was answered."""
+    return _BY_STATUS.get(status, ServerError)(message, status)
+
+
 def from_rpc_error(error: grpc.RpcError, address: str, access: Access = CLEAR_TEXT) -> OssicleError:
     """The exception for a failed call; works for the errors of ``grpc`` and of ``grpc.aio``.
 
