@@ -1,4 +1,4 @@
-"""The gRPC server: methods, health and reflection on one port, reloading and a clean shutdown."""
+"""The server: the methods over gRPC, and over HTTP if wanted; reloading and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -27,6 +28,10 @@ from .security.tls import ServerTls
 from .servicer import SpeechServicer
 from .telemetry.calls import CallObserver
 from .telemetry.telemetry import Telemetry
+from .web.config import WebConfig
+
+if TYPE_CHECKING:
+    from .web.server import WebServer
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +52,7 @@ class SpeechServer:
         telemetry: what of it is watched; by default its metrics.
         security: who may connect; by default everybody, in clear text, so that only an address
             that nobody but this machine reaches is allowed.
+        web: where HTTP is served too; None for gRPC alone.
 
     Raises:
         ValueError: a model cannot be decoded so, two have the same name, or the server would not
@@ -64,6 +70,7 @@ class SpeechServer:
         search: DecodingConfig | None = None,
         telemetry: Telemetry | None = None,
         security: Security | None = None,
+        web: WebConfig | None = None,
     ) -> None:
         self.security = security or Security()
         self.security.check(host)
@@ -72,6 +79,8 @@ class SpeechServer:
         self.search = search or DecodingConfig()
         self.host = host
         self.port = port
+        self.web = web
+        self.web_port = 0
         self.models = Models(
             models, self.limits, self.search, self.telemetry.metrics, self._engine_failed
         )
@@ -85,6 +94,15 @@ class SpeechServer:
     def address(self) -> str:
         """Where clients connect: HOST:PORT."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def page(self) -> str:
+        """The address of the web page, "" if there is none."""
+        if not self.web_port:
+            return ""
+        scheme = "https" if self.security.server_tls else "http"
+        host = "localhost" if self.host in ("0.0.0.0", "[::]") else self.host
+        return f"{scheme}://{host}:{self.web_port}/"
 
     @property
     def engine(self) -> Engine:
@@ -106,8 +124,9 @@ class SpeechServer:
         gate = Gate(
             self.security.known_tokens, self.limits, lambda reason: refused.labels(reason).inc()
         )
+        interceptors = (observer, gate)
         options = _options(self.limits, self.security)
-        self._server = grpc.aio.server(interceptors=(observer, gate), options=options)
+        self._server = grpc.aio.server(interceptors=interceptors, options=options)
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -115,6 +134,7 @@ class SpeechServer:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self.port = _listen(self._server, self.address, self.security.server_tls)
         self._health_server: grpc.aio.Server | None = None
+        self._web_server: WebServer | None = None
         if self.security.health_port:
             only_health = Gate(None, self.limits)
             self._health_server = grpc.aio.server(interceptors=(only_health,), options=options)
@@ -124,10 +144,28 @@ class SpeechServer:
         await self._server.start()
         try:
             await self.models.start()
+            if self.web:
+                await self._start_web(self.web, interceptors)
         except BaseException:
             await self.stop()
             raise
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def _start_web(
+        self, config: WebConfig, interceptors: Sequence[grpc.aio.ServerInterceptor]
+    ) -> None:
+        from .web.server import WebServer  # it imports aiohttp, for which gRPC need not wait
+
+        tls = self.security.server_tls
+        self._web_server = WebServer(
+            config,
+            self._servicer,
+            interceptors,
+            self.limits,
+            self.models,
+            tls.context() if tls else None,
+        )
+        self.web_port = await self._web_server.start(self.host)
 
     async def reload(self) -> None:
         """Read the folders of the models anew and let new streams have what they hold now.
@@ -155,7 +193,9 @@ class SpeechServer:
         await self._health.enter_graceful_shutdown()
         self.telemetry.metrics.set_serving(False)
         self._servicer.drain()
-        await self._server.stop(self.limits.grace_seconds)
+        grace = self.limits.grace_seconds
+        web = [self._web_server.stop(grace)] if self._web_server else []
+        await asyncio.gather(self._server.stop(grace), *web)
         if self._health_server:
             await self._health_server.stop(0)
         await self.models.stop()

@@ -18,6 +18,7 @@ from ossicle.service.commands.options import (
 from ossicle.service.commands.output import errors_in_one_line, fail
 from ossicle.service.commands.security import SecurityOptions, with_security
 from ossicle.service.commands.telemetry import TelemetryOptions, with_telemetry
+from ossicle.service.commands.web import WebOptions, with_web
 from ossicle.service.limits import Limits, environment_variable, flag
 from ossicle.service.telemetry.logs import LogFormat
 
@@ -48,6 +49,7 @@ _LIMITS = [
 
 
 @with_security
+@with_web
 @with_telemetry
 @with_group("limits", _LIMITS, Limits)
 def serve_command(
@@ -93,6 +95,7 @@ def serve_command(
     limits: Limits,
     telemetry: TelemetryOptions,
     security: SecurityOptions,
+    web: WebOptions,
 ) -> None:
     """Serve models over gRPC until Ctrl-C or SIGTERM; SIGHUP reads their folders anew.
 
@@ -119,6 +122,7 @@ def serve_command(
                 search=search,
                 telemetry=watched,
                 security=security,
+                web=web.config,
             )
         except ValueError as error:
             fail(str(error), USAGE)
@@ -157,6 +161,7 @@ def description(server: SpeechServer, threads: int, metrics: str) -> dict[str, s
         "transport": server.security.transport(server.host),
         "clients": server.security.clients(),
         "health": server.security.health(server.address),
+        "page": server.page,
         "metrics": metrics,
         "model": ",".join(model.info.name for model in server.models.all),
         "threads": threads,
@@ -186,6 +191,7 @@ def banner(server: SpeechServer, threads: int, metrics: str) -> str:
         f"transport  {server.security.transport(server.host)}\n"
         f"clients    {server.security.clients()}\n"
         f"health     {server.security.health(server.address)}\n"
+        f"page       {server.page or 'not served (--http 8080)'}\n"
         f"metrics    {metrics or 'not served'}\n"
         f"limits\n{limits}"
     )

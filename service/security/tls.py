@@ -44,6 +44,15 @@ class Certificate:
         return f"{datetime.fromtimestamp(self.expires, timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
+@dataclass(frozen=True)
+class _Files:
+    """What the files of a port make: the same for gRPC and for Python's own servers."""
+
+    grpc: grpc.ServerCertificateConfiguration
+    python: ssl.SSLContext
+    certificate: Certificate
+
+
 class ServerTls:
     """The TLS of a port, from files that may be replaced while it serves.
 
@@ -64,23 +73,40 @@ class ServerTls:
         self._key = key
         self._client_ca = client_ca
         paths = [certificate, key, *([client_ca] if client_ca else [])]
-        self._files: Watched[tuple[grpc.ServerCertificateConfiguration, Certificate]]
         self._files = Watched(paths, self._read)
 
     @property
     def certificate(self) -> Certificate:
         """The certificate that new connections are shown."""
-        return self._files.current()[1]
+        return self._files.current().certificate
 
     def credentials(self) -> grpc.ServerCredentials:
         """What a gRPC server listens with; each connection asks for the files anew."""
         return grpc.dynamic_ssl_server_credentials(
-            self._files.current()[0],
-            lambda: self._files.current()[0],
+            self._files.current().grpc,
+            lambda: self._files.current().grpc,
             require_client_authentication=self._client_ca is not None,
         )
 
-    def _read(self) -> tuple[grpc.ServerCertificateConfiguration, Certificate]:
+    def context(self) -> ssl.SSLContext:
+        """What a server of Python listens with; each connection asks for the files anew."""
+
+        def renew(connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:
+            connection.context = self._files.current().python
+
+        context = self._context()
+        context.sni_callback = renew
+        return context
+
+    def _context(self) -> ssl.SSLContext:
+        """The files as they are now."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self._client_ca)
+        if self._client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(self._certificate, self._key)
+        return context
+
+    def _read(self) -> _Files:
         pair = read_pair(self._certificate, self._key)
         roots = None if self._client_ca is None else read_authorities(self._client_ca)
         described = describe(self._certificate, self._key)
@@ -92,7 +118,8 @@ class ServerTls:
                 "ends" if left > 0 else "has expired, and clients refuse it: it ended",
                 described.until,
             )
-        return grpc.ssl_server_certificate_configuration([pair], roots), described
+        for_grpc = grpc.ssl_server_certificate_configuration([pair], roots)
+        return _Files(for_grpc, self._context(), described)
 
 
 def describe(certificate: Path, key: Path) -> Certificate:

@@ -1,0 +1,1 @@
+"""HTTP beside gRPC: the web page, the WebSocket bridge and OpenAI's transcription API."""

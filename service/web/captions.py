@@ -1,0 +1,114 @@
+"""``POST /v1/captions``: a transcript that a client has put together, as a file.
+
+Subtitles are cut in one place, and that is not the browser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from aiohttp import web
+from ossicle.service.errors import as_service_error, invalid
+from ossicle.service.formats import Segment, Transcript, Word, format_transcript
+from ossicle.service.security.arrival import name_of_call
+
+from .caller import caller_of
+from .calls import LocalCalls
+from .refusal import named, refused
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+FORMAT_CAPTIONS = "/ossicle.web/FormatCaptions"
+CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
+# A day of speech is less.
+MAX_BYTES = 16 << 20
+
+
+class Captions:
+    """The endpoint.
+
+    Args:
+        calls: where it is answered, as a call like any other.
+    """
+
+    def __init__(self, calls: LocalCalls) -> None:
+        self._calls = calls
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Answer with the file that ``?format=`` names."""
+        written: list[str] = []
+
+        async def bodies() -> AsyncIterator[tuple[str, bytes]]:
+            try:
+                yield request.query.get("format", "srt"), await request.read()
+            except web.HTTPRequestEntityTooLarge:
+                raise invalid(f"the transcript has more than {MAX_BYTES} bytes") from None
+
+        async def write(text: str) -> None:
+            written.append(text)
+
+        caller = caller_of(request)
+        outcome = await self._calls.run(FORMAT_CAPTIONS, bodies(), write, caller)
+        if outcome.code is not grpc.StatusCode.OK:
+            return refused(outcome)
+        kind = CONTENT_TYPES[request.query.get("format", "srt")]
+        return web.Response(
+            text=written[0], content_type=kind, charset="utf-8", headers=named(outcome)
+        )
+
+
+async def format_captions(request: tuple[str, bytes], context: Context) -> str:
+    """The method behind the endpoint: a format's name and JSON to a file."""
+    try:
+        name, body = request
+        if name not in CONTENT_TYPES:
+            raise invalid(f"format is {name!r}; choose one of {', '.join(CONTENT_TYPES)}")
+        return await asyncio.to_thread(lambda: format_transcript(read_transcript(body), name))
+    except Exception as error:
+        await as_service_error(error).abort(context, name_of_call())
+
+
+def read_transcript(body: bytes) -> Transcript:
+    """The transcript in JSON as ``ossicle transcribe -f json`` writes it; only segments count.
+
+    Raises:
+        ServiceError: INVALID_ARGUMENT.
+    """
+    try:
+        document = json.loads(body)
+        segments = tuple(map(_segment, document["segments"]))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise invalid(
+            "the body is no transcript in JSON; send "
+            '{"segments": [{"text": ..., "start": ..., "end": ..., "words": [...]}]}',
+        ) from error
+    return Transcript("", 0.0, "", "", segments)
+
+
+def _segment(document: dict[str, Any]) -> Segment:
+    words = tuple(
+        Word(_text(word["word"]), _seconds(word["start"]), _seconds(word["end"]))
+        for word in document.get("words", ())
+    )
+    return Segment(
+        _text(document["text"]), _seconds(document["start"]), _seconds(document["end"]), 0.0, words
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _seconds(value: object) -> float:
+    seconds = float(value)  # type: ignore[arg-type]
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError("no time")
+    return seconds

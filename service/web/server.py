@@ -1,0 +1,185 @@
+"""The HTTP server: its routes, what it tells browsers to forbid, and a clean shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from aiohttp import web
+from ossicle.service.limits import Limits
+from ossicle.service.models import Models
+
+from .calls import LocalCalls
+from .captions import FORMAT_CAPTIONS, MAX_BYTES, Captions, format_captions
+from .config import WebConfig
+from .origin import is_allowed
+from .refusal import error_json
+from .transcriptions import LIST_MODELS, Transcriptions
+from .websocket import STREAM, StreamSocket
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ossicle.speech.v1 import speech_pb2_grpc
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_PAGE = Path(__file__).parent / "page"
+_HEADERS = {
+    # Nothing but what this server itself sends: no inline script or style, no other site.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "Server": "ossicle",
+    "X-Content-Type-Options": "nosniff",
+}
+# Time for a request's headers to arrive, and for the next on the same connection.
+_PATIENCE_SECONDS = 15.0
+
+
+class WebServer:
+    """Serves the page, ``/v1/stream`` and OpenAI's endpoints from one port.
+
+    Args:
+        config: where, and for which pages.
+        servicer: the contract's methods.
+        interceptors: those of the gRPC server.
+        limits: what clients may do.
+        models: those there are.
+        tls: None for clear text.
+    """
+
+    def __init__(
+        self,
+        config: WebConfig,
+        servicer: speech_pb2_grpc.SpeechServiceServicer,
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        limits: Limits,
+        models: Models,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        methods: Mapping[str, grpc.RpcMethodHandler[Any, Any]] = {
+            STREAM: grpc.stream_stream_rpc_method_handler(servicer.StreamingRecognize),
+            LIST_MODELS: grpc.unary_unary_rpc_method_handler(servicer.ListModels),
+            FORMAT_CAPTIONS: grpc.unary_unary_rpc_method_handler(format_captions),
+        }
+        self._calls = LocalCalls(interceptors, methods)
+        self._config = config
+        self._limits = limits
+        self._tls = tls
+        self._active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        app = web.Application(middlewares=[self._watched], client_max_size=MAX_BYTES)
+        app.on_response_prepare.append(_add_headers)
+        transcriptions = Transcriptions(self._calls, models)
+        app.add_routes(
+            [
+                web.get("/", _index),
+                web.get("/v1/stream", self._stream),
+                web.post("/v1/captions", Captions(self._calls).post),
+                web.post("/v1/audio/transcriptions", transcriptions.transcribe),
+                web.get("/v1/models", transcriptions.models),
+                web.get("/v1/models/{model}", transcriptions.models),
+                web.static("/page", _PAGE),
+            ]
+        )
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,  # calls are logged where all are
+            handle_signals=False,
+            handler_cancellation=True,
+            keepalive_timeout=_PATIENCE_SECONDS,
+            shutdown_timeout=0.1,
+        )
+
+    async def start(self, host: str) -> int:
+        """Listen, and return the port.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(
+                self._connection,
+                host.strip("[]"),
+                self._config.port,
+                ssl=self._tls,
+                ssl_handshake_timeout=_PATIENCE_SECONDS if self._tls else None,
+            )
+        except OSError as error:
+            await self._runner.cleanup()
+            raise OSError(
+                f"cannot serve HTTP on {host}:{self._config.port}: {error.strerror or error}; "
+                "choose another --http"
+            ) from error
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more connections and, after so long at most, end those that are left."""
+        self._listener.close()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.Protocol:
+        """What answers a new connection."""
+        server = self._runner.server
+        assert server is not None
+        if len(server.connections) >= self._limits.max_connections:
+            return _Refused()
+        return server()
+
+    @web.middleware
+    async def _watched(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer pages that may ask, and count who is being answered."""
+        self._active += 1
+        self._idle.clear()
+        try:
+            origin = request.headers.get("Origin")
+            if not is_allowed(origin, request.host, request.secure, self._config.origins):
+                message = (
+                    f"pages of {origin!r} may not use this server; allow them with --http-origin"
+                )
+                return web.json_response(error_json(403, message), status=403)
+            return await handler(request)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            message = f"{request.method} {request.path}: {error.reason}; see docs/websocket.md"
+            return web.json_response(error_json(error.status, message), status=error.status)
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        return await StreamSocket(self._calls, self._limits).serve(request)
+
+
+class _Refused(asyncio.Protocol):
+    """One connection too many, which is closed at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
+
+
+async def _index(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(_PAGE / "index.html")
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+    response.headers.setdefault("Cache-Control", "no-cache")
