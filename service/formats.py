@@ -3,10 +3,10 @@
 All times are seconds from the start of the recording. The writers are pure functions from a
 :class:`Transcript` to text, so the command line, the client and a program of yours share them:
 
-    >>> transcript = Transcript("a.wav", 1.2, "en-US", "small", (Segment("hello", 0.2, 0.9),))
+    >>> transcript = Transcript("a.wav", 1.2, "en-US", "small", (Segment("hello", 0.2, 1.4),))
     >>> print(format_transcript(transcript, "srt"), end="")
     1
-    00:00:00,200 --> 00:00:00,900
+    00:00:00,200 --> 00:00:01,400
     hello
 """
 
@@ -15,14 +15,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 # Broadcasters' subtitle guidelines agree on about 42 characters in at most two lines, and on
-# seconds a viewer can be asked to look at one cue.
+# seconds a viewer can be asked to look at one cue, or needs to find it.
 LINE_CHARACTERS = 42
 CUE_LINES = 2
 CUE_SECONDS = 7.0
+CUE_LEAST_SECONDS = 1.0
 # A silence this long between two words starts a new cue even if the old one has room.
 CUE_PAUSE_SECONDS = 1.0
 
@@ -147,17 +148,37 @@ def subtitle_cues(segments: Iterable[Segment]) -> Iterator[Cue]:
 
     A segment without word times has its duration shared among its words by their length. Cues
     are in order, never overlap and never are empty. A word longer than a line keeps a line of
-    its own rather than being cut.
+    its own rather than being cut. What is said faster than it can be read is shown a little
+    longer, where the next cue allows.
     """
-    free_from_ms = 0
+    before: Cue | None = None
     for segment in segments:
-        for phrase in _phrases(segment.words or _words_by_length(segment)):
-            for words in _balanced_cues(phrase):
-                start_ms = max(milliseconds(words[0].start), free_from_ms)
-                # WebVTT forbids a cue that ends when it starts.
-                end_ms = max(milliseconds(words[-1].end), start_ms + 1)
-                yield Cue(start_ms, end_ms, _two_lines([word.text for word in words]))
-                free_from_ms = end_ms
+        for words in _cues(segment.words or _words_by_length(segment)):
+            start_ms = max(milliseconds(words[0].start), before.end_ms if before else 0)
+            # WebVTT forbids a cue that ends when it starts.
+            end_ms = max(milliseconds(words[-1].end), start_ms + 1)
+            if before:
+                yield _shown_long_enough(before, start_ms)
+            before = Cue(start_ms, end_ms, _two_lines([word.text for word in words]))
+    if before:
+        yield _shown_long_enough(before, math.inf)
+
+
+def _shown_long_enough(cue: Cue, next_ms: float) -> Cue:
+    long_enough = cue.start_ms + milliseconds(CUE_LEAST_SECONDS)
+    return replace(cue, end_ms=max(cue.end_ms, int(min(long_enough, next_ms))))
+
+
+def word_by_word(transcript: Transcript) -> Transcript:
+    """The transcript with a segment for each word, which each gets a cue or a row of its own."""
+    return replace(
+        transcript,
+        segments=tuple(
+            Segment(word.text, word.start, word.end, word.confidence, (word,))
+            for segment in transcript.segments
+            for word in segment.words or _words_by_length(segment)
+        ),
+    )
 
 
 def to_txt(transcript: Transcript) -> str:
@@ -176,7 +197,7 @@ def to_json(transcript: Transcript, indent: int | None = 2) -> str:
         "language": transcript.language,
         "model": transcript.model,
         "text": transcript.text,
-        "segments": [_segment_object(segment) for segment in transcript.segments],
+        "segments": [segment_object(segment) for segment in transcript.segments],
     }
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
 
@@ -220,22 +241,29 @@ _WRITERS: dict[str, Callable[[Transcript], str]] = {
 FORMATS = tuple(_WRITERS)
 
 
-def format_transcript(transcript: Transcript, name: str) -> str:
+def format_transcript(transcript: Transcript, name: str, *, words: bool = False) -> str:
     """The transcript in the format called ``name``.
+
+    Args:
+        transcript: what was said.
+        name: one of :data:`FORMATS`.
+        words: with a cue or a row for each word; json has all words in any case, txt no times.
 
     Raises:
         ValueError: there is no such format.
     """
     if name not in _WRITERS:
         raise ValueError(f"unknown transcript format {name!r}; choose one of {', '.join(FORMATS)}")
-    return _WRITERS[name](transcript)
+    by_word = words and name not in ("txt", "json")
+    return _WRITERS[name](word_by_word(transcript) if by_word else transcript)
 
 
 def _spoken(transcript: Transcript) -> Iterator[Segment]:
     return (segment for segment in transcript.segments if segment.text.strip())
 
 
-def _segment_object(segment: Segment) -> dict[str, Any]:
+def segment_object(segment: Segment) -> dict[str, Any]:
+    """The segment as JSON has it."""
     document = {
         "start": _rounded(segment.start),
         "end": _rounded(segment.end),
@@ -289,50 +317,48 @@ def _words_by_length(segment: Segment) -> list[Word]:
     return words
 
 
-def _phrases(words: Sequence[Word]) -> Iterator[list[Word]]:
-    """Runs of words without a long pause, none longer than one cue may be shown."""
-    phrase: list[Word] = []
-    for word in words:
-        if phrase and (
-            word.start - phrase[-1].end >= CUE_PAUSE_SECONDS
-            or word.end - phrase[0].start > CUE_SECONDS
-        ):
-            yield phrase
-            phrase = []
-        phrase.append(word)
-    if phrase:
-        yield phrase
+def _cues(words: Sequence[Word]) -> list[Sequence[Word]]:
+    """The words cut where it costs least: at pauses, into few cues of about equal fullness.
+
+    As Knuth and Plass 1981 break paragraphs into lines: the best way to cut the first n words is
+    the best way to cut some of them and one more cue.
+    """
+    costs = [0.0]
+    cuts = [0]
+    for end in range(1, len(words) + 1):
+        best = math.inf
+        cut = end - 1
+        for start in range(end - 1, -1, -1):
+            cue = words[start:end]
+            if start < end - 1 and not _fits(cue):
+                break
+            cost = costs[start] + 1 + (_characters(cue) / (CUE_LINES * LINE_CHARACTERS)) ** 2
+            if start:
+                pause = words[start].start - words[start - 1].end
+                cost -= min(max(pause, 0.0) / CUE_PAUSE_SECONDS, 1.0)
+            if cost < best:
+                best, cut = cost, start
+            if start and words[start].start - words[start - 1].end >= CUE_PAUSE_SECONDS:
+                break
+        costs.append(best)
+        cuts.append(cut)
+    cues: list[Sequence[Word]] = []
+    end = len(words)
+    while end:
+        cues.append(words[cuts[end] : end])
+        end = cuts[end]
+    return cues[::-1]
 
 
-def _balanced_cues(phrase: list[Word]) -> list[list[Word]]:
-    """As few cues as fit, about equally full, so that none is left with a word or two."""
-    best = _pack(phrase, LINE_CHARACTERS)
-    for width in range(LINE_CHARACTERS - 1, 0, -1):
-        narrower = _pack(phrase, width)
-        if len(narrower) > len(best):
-            break
-        best = narrower
-    return best
+def _fits(cue: Sequence[Word]) -> bool:
+    """Whether words may be one cue, as long as it is and as many as they are."""
+    if cue[-1].end - cue[0].start > CUE_SECONDS:
+        return False
+    return all(len(line) <= LINE_CHARACTERS for line in _two_lines([word.text for word in cue]))
 
 
-def _pack(phrase: list[Word], width: int) -> list[list[Word]]:
-    """Fill cues of :data:`CUE_LINES` lines of ``width`` characters from the first word on."""
-    cues: list[list[Word]] = []
-    lines = CUE_LINES
-    used = width
-    for word in phrase:
-        length = len(word.text)
-        if cues and used + 1 + length <= width:
-            used += 1 + length
-        elif cues and lines < CUE_LINES:
-            lines += 1
-            used = length
-        else:
-            cues.append([])
-            lines = 1
-            used = length
-        cues[-1].append(word)
-    return cues
+def _characters(cue: Sequence[Word]) -> int:
+    return sum(len(word.text) + 1 for word in cue) - 1
 
 
 def _two_lines(texts: list[str]) -> tuple[str, ...]:

@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import errno
 import os
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO
 
 from ossicle.data.audio import SAMPLE_RATE, stream_audio
 from ossicle.model.decoding.decoders import DecodingConfig
 
 from .engine import Engine, EngineStopped
+from .files.together import as_it_comes, in_order
 from .formats import Alternative, Segment, Transcript, Word
-from .session import Event, Final, SessionConfig
+from .session import Event, Final, SessionConfig, UtteranceEnd
 
 if TYPE_CHECKING:
     from ossicle.model.decoding.decoders import Decoding
     from ossicle.model.decoding.hypothesis import Word as DecodedWord
     from ossicle.model.runtime import AcousticModel
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 Recording = str | os.PathLike[str] | BinaryIO
 
@@ -43,6 +39,8 @@ DEFAULT_SLOTS = 8
 # 1.28 s of audio a step: nobody waits for partials here, and long steps cost less each.
 _BLOCK_FRAMES = 32
 _DECODE_SECONDS = 1.0
+# What was said before is context of what follows; no language model reads further back.
+_SAID_UTTERANCES = 8
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,29 @@ class FailedFile:
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """An utterance of a recording, as soon as it is known.
+
+    Attributes:
+        file: the recording's name as the caller gave it.
+        segment: what was said.
+    """
+
+    file: str
+    segment: Segment
+
+
+Happening = Spoken | Transcript | FailedFile
+
+
+@dataclass(frozen=True)
 class Progress:
     """What was read of a recording since its last report.
 
     Attributes:
         file: its name as the caller gave it.
         bytes_read: bytes of the file, 0 for one without a known size.
-        seconds: seconds of audio.
+        seconds: seconds of audio, 0 for what was transcribed before.
         finished: nothing more will be reported of this recording.
     """
 
@@ -73,6 +87,32 @@ class Progress:
     bytes_read: int
     seconds: float
     finished: bool = False
+
+
+class Draft:
+    """The transcript of a recording while it is being made.
+
+    Attributes:
+        samples: how many of the recording's samples it is about already; all of them after which
+            the recogniser started afresh.
+    """
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._segments: list[Segment] = []
+
+    def add(self, segment: Segment, fresh: int | None) -> None:
+        """Take the next utterance.
+
+        Args:
+            segment: what was said.
+            fresh: the recogniser started afresh at this sample after it; None if it did not.
+        """
+        self._segments.append(segment)
+
+    def segments(self) -> tuple[Segment, ...]:
+        """The utterances in order."""
+        return tuple(self._segments)
 
 
 def transcribe(
@@ -105,6 +145,50 @@ def transcribe(
         EngineStopped: the model failed, which ends them all.
         ValueError: the model cannot be decoded so, or not so many alternatives.
     """
+    return outcomes_in_order(
+        transcribing(
+            recordings,
+            model,
+            decoding,
+            search=search,
+            alternatives=alternatives,
+            slots=slots,
+            on_progress=on_progress,
+        )
+    )
+
+
+def transcribing(
+    recordings: Sequence[Recording],
+    model: AcousticModel,
+    decoding: Decoding | None = None,
+    *,
+    search: DecodingConfig | None = None,
+    alternatives: int = 1,
+    slots: int = DEFAULT_SLOTS,
+    drafts: Sequence[Draft] = (),
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Iterator[tuple[int, Happening]]:
+    """Transcribe recordings, several at a time, and tell what happens as it happens.
+
+    Args:
+        recordings: as for :func:`transcribe`, as are the others.
+        model: likewise.
+        decoding: likewise.
+        search: likewise.
+        alternatives: likewise.
+        slots: likewise.
+        drafts: where the transcript of each recording is kept while it is made, and gone on with;
+            by default in memory.
+        on_progress: likewise.
+
+    Yields:
+        The number of a recording, from 0, with each utterance of it as soon as it is known, and
+        at last with its transcript or with what was wrong with it.
+
+    Raises:
+        EngineStopped, ValueError: as :func:`transcribe`.
+    """
     slots = max(1, min(slots, len(recordings)))
     config = SessionConfig(
         interim_results=False, alternatives=alternatives, decoding=search or DecodingConfig()
@@ -118,11 +202,14 @@ def transcribe(
     )
     engine.decoding.check(config.decoding)
 
-    def outcome(recording: Recording) -> Transcript | FailedFile:
+    def work(
+        item: tuple[Recording, Draft], tell: Callable[[Happening], None]
+    ) -> Transcript | FailedFile:
+        recording, draft = item
         name = recording_name(recording)
         try:
             with opened(recording) as file:
-                return _transcript(name, file, engine, config, on_progress)
+                return _transcript(name, file, engine, config, draft, tell, on_progress)
         except EngineStopped:
             raise
         except OSError as error:
@@ -132,45 +219,21 @@ def transcribe(
         finally:
             on_progress(Progress(name, 0, 0.0, finished=True))
 
+    drafts = drafts or [Draft() for _ in recordings]
     engine.start()
     try:
-        yield from in_order(recordings, outcome, slots)
+        yield from as_it_comes(list(zip(recordings, drafts, strict=True)), work, slots)
     finally:
         engine.stop()
 
 
-def in_order(items: Sequence[T], work: Callable[[T], R], workers: int) -> Iterator[R]:
-    """The results of ``work`` for each item, several at a time, in the order of the items.
-
-    An exception that ``work`` raises is raised here. Leaving the loop early starts no more work.
-    """
-    futures: list[Future[R]] = [Future() for _ in items]
-    waiting: queue.SimpleQueue[tuple[T, Future[R]]] = queue.SimpleQueue()
-    for pair in zip(items, futures, strict=True):
-        waiting.put(pair)
-
-    def run() -> None:
-        while True:
-            try:
-                item, future = waiting.get_nowait()
-            except queue.Empty:
-                return
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(work(item))
-            except BaseException as error:
-                future.set_exception(error)
-
-    try:
-        for number in range(min(workers, len(items))):
-            # Daemons: a worker that waits for a silent pipe must not keep the program alive.
-            threading.Thread(target=run, name=f"ossicle-file-{number}", daemon=True).start()
-        for future in futures:
-            yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+def outcomes_in_order(
+    happenings: Iterator[tuple[int, Happening]],
+) -> Iterator[Transcript | FailedFile]:
+    """Of what happens to recordings, only what became of each, in their order."""
+    outcomes = ((number, event) for number, event in happenings if not isinstance(event, Spoken))
+    for _, outcome in in_order(outcomes, lambda outcome: True):
+        yield outcome
 
 
 def recording_name(recording: Recording) -> str:
@@ -201,25 +264,35 @@ def _transcript(
     file: BinaryIO,
     engine: Engine,
     config: SessionConfig,
+    draft: Draft,
+    tell: Callable[[Happening], None],
     on_progress: Callable[[Progress], None],
 ) -> Transcript:
-    finals: list[Final] = []
+    begin = draft.samples
+    said = tuple(segment.text for segment in draft.segments()[-_SAID_UTTERANCES:])
+    config = replace(config, decoding=replace(config.decoding, said=said))
     end: Future[Exception | None] = Future()
 
     def keep(events: list[Event]) -> None:
-        finals.extend(event for event in events if isinstance(event, Final) and event.text)
+        for event in events:
+            if isinstance(event, Final) and event.text:
+                segment = _delayed(segment_of(written_alternatives(event)), begin / SAMPLE_RATE)
+                fresh = begin + round(event.offset * SAMPLE_RATE)
+                draft.add(segment, fresh if event.reason is UtteranceEnd.SILENCE else None)
+                tell(Spoken(name, segment))
 
     samples = 0
     position = ReadPosition(file)
     stream = engine.open(config, keep, end.set_result)
     try:
         for block in stream_audio(file, _DECODE_SECONDS):
+            known = min(max(begin - samples, 0), len(block))
+            samples += len(block)
             stream.wait_for_room()
             if end.done():
                 break
-            stream.write(block)
-            samples += len(block)
-            on_progress(Progress(name, position.advance(), len(block) / SAMPLE_RATE))
+            stream.write(block[known:])
+            on_progress(Progress(name, position.advance(), (len(block) - known) / SAMPLE_RATE))
     finally:
         # Only a stream that has ended has given its slot back, which the next file needs.
         stream.close()
@@ -231,7 +304,28 @@ def _transcript(
         duration=samples / SAMPLE_RATE,
         language=engine.info.language,
         model=engine.info.name,
-        segments=tuple(segment_of(written_alternatives(final)) for final in finals),
+        segments=draft.segments(),
+    )
+
+
+def _delayed(segment: Segment, seconds: float) -> Segment:
+    """The segment with later times."""
+    if not seconds:
+        return segment
+
+    def words(words: Iterable[Word]) -> tuple[Word, ...]:
+        return tuple(
+            replace(word, start=word.start + seconds, end=word.end + seconds) for word in words
+        )
+
+    return replace(
+        segment,
+        start=segment.start + seconds,
+        end=segment.end + seconds,
+        words=words(segment.words),
+        alternatives=tuple(
+            replace(reading, words=words(reading.words)) for reading in segment.alternatives
+        ),
     )
 
 

@@ -11,20 +11,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from .client import BusyError, OssicleError, SpeechClient
+from .files.together import as_it_comes
 from .formats import Segment, Transcript
 from .transcribe import (
     FailedFile,
+    Happening,
     Progress,
     ReadPosition,
     Recording,
-    in_order,
+    Spoken,
     opened,
+    outcomes_in_order,
     recording_name,
     segment_of,
 )
 
 # Enough to keep a server's batch filled without taking many of the streams of others.
-_FILES_AT_ONCE = 4
+DEFAULT_JOBS = 4
 _CHUNK_BYTES = 32 * 1024
 # A server without a free stream is asked again for this long.
 _BUSY_SECONDS = 60.0
@@ -36,6 +39,7 @@ def transcribe_remote(
     *,
     model: str = "",
     options: Mapping[str, Any] | None = None,
+    jobs: int = DEFAULT_JOBS,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Iterator[Transcript | FailedFile]:
     """Transcribe recordings, several at a time, and give the results in their order.
@@ -45,6 +49,7 @@ def transcribe_remote(
         client: the connection to the server.
         model: a name of ``client.list_models()``; "" is the default model.
         options: more arguments of ``client.stream``, such as ``decoder`` and ``alternatives``.
+        jobs: recordings at once, a stream of the server each.
         on_progress: called from several threads while files are read.
 
     Yields:
@@ -53,14 +58,47 @@ def transcribe_remote(
     Raises:
         OssicleError: the server cannot be asked for its models.
     """
+    return outcomes_in_order(
+        transcribing_remote(
+            recordings, client, model=model, options=options, jobs=jobs, on_progress=on_progress
+        )
+    )
+
+
+def transcribing_remote(
+    recordings: Sequence[Recording],
+    client: SpeechClient,
+    *,
+    model: str = "",
+    options: Mapping[str, Any] | None = None,
+    jobs: int = DEFAULT_JOBS,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Iterator[tuple[int, Happening]]:
+    """Transcribe recordings, several at a time, and tell what happens as it happens.
+
+    Args:
+        recordings: as for :func:`transcribe_remote`, as are the others.
+        client: likewise.
+        model: likewise.
+        options: likewise.
+        jobs: likewise.
+        on_progress: likewise.
+
+    Yields:
+        The number of a recording, from 0, with each utterance of it as soon as it is known, and
+        at last with its transcript or with what was wrong with it.
+
+    Raises:
+        OssicleError: the server cannot be asked for its models.
+    """
     models = client.list_models().models
     wanted = {**(options or {}), "model": model, "words": True}
     used = next((known for known in models if known.name == model), models[0])
 
-    def outcome(recording: Recording) -> Transcript | FailedFile:
+    def work(recording: Recording, tell: Callable[[Happening], None]) -> Transcript | FailedFile:
         name = recording_name(recording)
         try:
-            segments, duration = _patiently(recording, client, wanted, on_progress)
+            segments, duration = _patiently(recording, client, wanted, tell, on_progress)
         except OSError as error:
             return FailedFile(name, error.strerror or str(error))
         except OssicleError as error:
@@ -72,13 +110,14 @@ def transcribe_remote(
             return FailedFile(name, "the audio is empty; send at least one sample")
         return Transcript(name, duration, used.languages[0], used.name, segments)
 
-    yield from in_order(recordings, outcome, _FILES_AT_ONCE)
+    yield from as_it_comes(recordings, work, jobs)
 
 
 def _patiently(
     recording: Recording,
     client: SpeechClient,
     options: Mapping[str, Any],
+    tell: Callable[[Happening], None],
     on_progress: Callable[[Progress], None],
 ) -> tuple[tuple[Segment, ...], float]:
     """The utterances of one recording and its length in seconds; a busy server is asked again."""
@@ -87,7 +126,8 @@ def _patiently(
         try:
             # A file object cannot be begun anew: part of it is read before the server refuses.
             with opened(recording) as file:
-                return _stream(recording_name(recording), file, client, options, on_progress)
+                name = recording_name(recording)
+                return _stream(name, file, client, options, tell, on_progress)
         except BusyError as error:
             wait = error.retry_after or 1.0
             if not isinstance(recording, str | os.PathLike) or time.monotonic() + wait > give_up:
@@ -100,6 +140,7 @@ def _stream(
     file: BinaryIO,
     client: SpeechClient,
     options: Mapping[str, Any],
+    tell: Callable[[Happening], None],
     on_progress: Callable[[Progress], None],
 ) -> tuple[tuple[Segment, ...], float]:
     position = ReadPosition(file)
@@ -110,6 +151,7 @@ def _stream(
     for result in client.stream(iter(lambda: read(_CHUNK_BYTES), b""), **options):
         if result.is_final and result.text:
             segments.append(segment_of(result.alternatives))
+            tell(Spoken(name, segments[-1]))
         advance, processed = result.audio_processed - processed, result.audio_processed
         on_progress(Progress(name, position.advance(), advance))
     return tuple(segments), processed

@@ -13,6 +13,9 @@ import typer
 FAILURE = 1
 """Exit code of a command that could not do all it was asked; 2 means it was asked wrongly."""
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, as shells have it."""
+
 
 def complain(message: str) -> None:
     """Print one error on standard error; the command goes on."""

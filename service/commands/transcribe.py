@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
@@ -18,13 +18,23 @@ from ossicle.service.commands.options import (
     SearchOptions,
     ThreadsOption,
     local_model,
+    options_of,
+    with_group,
     with_search,
 )
-from ossicle.service.commands.output import FAILURE, complain, errors_in_one_line, fail
-from ossicle.service.formats import Transcript, format_transcript, to_json
+from ossicle.service.commands.output import (
+    FAILURE,
+    INTERRUPTED,
+    complain,
+    errors_in_one_line,
+    fail,
+    one_line,
+)
 
 if TYPE_CHECKING:
-    from ossicle.service.transcribe import FailedFile, Progress
+    from ossicle.service.files.outputs import OutputFolder
+    from ossicle.service.files.recordings import Recording
+    from ossicle.service.transcribe import FailedFile, Happening, Progress
 
 _STANDARD_INPUT = "-"
 
@@ -39,115 +49,307 @@ class Format(str, Enum):
     TSV = "tsv"
 
 
-@with_connection
-@with_search
-def transcribe_command(
-    files: Annotated[
-        list[str],
-        typer.Argument(help="Recordings in any common format; - reads standard input."),
-    ],
-    server: OptionalServerOption = None,
-    format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.TXT,
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written, and where."""
+
+    format: Annotated[
+        list[Format] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="What to write, txt if not given; with --output-dir it may be given repeatedly.",
+        ),
+    ] = None
     output_dir: Annotated[
         Path | None,
         typer.Option(
             "--output-dir",
             "-o",
             metavar="DIR",
-            help="Write a file for each recording here instead of printing.",
+            help="Write files here, named after the recordings, instead of printing. A recording "
+            "whose files are there is passed over; one that was interrupted is gone on with.",
         ),
-    ] = None,
-    model: ModelOption = None,
-    threads: ThreadsOption = 0,
+    ] = None
+    again: Annotated[
+        bool, typer.Option("--again", help="Pass over no recording, and replace its files.")
+    ] = False
+    words: Annotated[
+        bool,
+        typer.Option(
+            "--words", help="A caption or a row for each word; json always has them with times."
+        ),
+    ] = False
     alternatives: Annotated[
         int,
         typer.Option(
             min=1, max=10, metavar="N", help="Up to N readings of each utterance; as json only."
         ),
-    ] = 1,
+    ] = 1
+    json_lines: Annotated[
+        bool,
+        typer.Option(
+            "--json-lines",
+            help="For scripts: print a JSON object a line for each utterance as soon as it is "
+            "known, and for each recording that is done, passed over or failed.",
+        ),
+    ] = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="On standard error print nothing but errors.")
+    ] = False
+
+    @property
+    def formats(self) -> list[str]:
+        """Names of the formats, each once."""
+        return list(dict.fromkeys(name.value for name in self.format or [Format.TXT]))
+
+    def __post_init__(self) -> None:
+        """Check that they can be followed together."""
+        formats = self.formats
+        if self.alternatives > 1 and "json" not in formats and not self.json_lines:
+            raise ValueError(
+                f"--alternatives {self.alternatives} cannot be shown as {formats[0]}; "
+                "add --format json"
+            )
+        if self.words and formats == ["txt"] and not self.json_lines:
+            raise ValueError("--words cannot be shown as txt; add --format tsv, srt, vtt or json")
+        if self.output_dir is None:
+            if self.again:
+                raise ValueError("--again is about files; name their folder with --output-dir")
+            if self.json_lines and self.format:
+                raise ValueError("--json-lines has a form of its own; leave --format out")
+            if len(formats) > 1:
+                raise ValueError(
+                    f"{' and '.join(formats)} make as many files; name a folder for them with "
+                    "--output-dir"
+                )
+        elif self.output_dir.exists() and not self.output_dir.is_dir():
+            raise ValueError(f"--output-dir {self.output_dir} is a file; name a folder")
+
+
+@with_connection
+@with_search
+@with_group("output", options_of(OutputOptions), OutputOptions)
+def transcribe_command(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE",
+            help="Recordings in any common format, video too; folders of them; patterns such as "
+            "'talks/**/*.mp3'; - for standard input.",
+        ),
+    ],
+    server: OptionalServerOption = None,
+    model: ModelOption = None,
+    threads: ThreadsOption = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Recordings at once. Default: 8, or 4 with --server.",
+        ),
+    ] = None,
     *,
     connection: Connection,
     search: SearchOptions,
+    output: OutputOptions,
 ) -> None:
     """Transcribe recordings.
 
-    Files that cannot be transcribed are reported on standard error, the others go on, and the
-    exit code is then 1. Several recordings printed as txt have a line each, after their name; as
-    json, one object a line.
+    Several recordings printed as txt have a line each, after their name; as json, an object each.
+    What cannot be transcribed is told at the end; the exit code is then 1.
+
+    Example: `ossicle transcribe -f srt -f json -o captions/ films/ talk.mp3`
     """
-    _check(files, format.value, output_dir, alternatives)
-    write = (
-        _printer(format.value, len(files))
-        if output_dir is None
-        else _filer(format.value, output_dir)
-    )
-    recordings: list[str | BinaryIO] = [
-        _standard_input() if file == _STANDARD_INPUT else file for file in files
-    ]
-    failures = 0
-    with errors_in_one_line(*_expected_errors()), _progress_bar(files) as on_progress:
-        outcomes = (
-            _by_server(recordings, connection, server, model, search, alternatives, on_progress)
-            if server
-            else _in_process(recordings, model, threads, search, alternatives, on_progress)
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, Transcript):
-                write(outcome)
+    from ossicle.service.files.progress import progress_bar
+    from ossicle.service.files.recordings import Recording, find_recordings
+    from ossicle.service.files.together import in_order
+    from ossicle.service.transcribe import FailedFile, Spoken
+
+    found = list(find_recordings(files))
+    recordings = [item for item in found if isinstance(item, Recording)]
+    if output.output_dir:
+        recordings = list(dict.fromkeys(recordings))
+    failures = [item for item in found if isinstance(item, FailedFile)]
+    if sum(recording.file == _STANDARD_INPUT for recording in recordings) > 1:
+        fail("standard input (-) can be read only once", USAGE)
+    folder = _output_folder(output, recordings)
+    listeners = _listeners(output, folder, several=len(found) > 1)
+    for failure in failures:
+        for listen in listeners:
+            listen(Recording(failure.file, ""), failure)
+    todo = _unfinished(recordings, folder, output)
+    try:
+        with (
+            errors_in_one_line(*_expected_errors()),
+            progress_bar(todo, wanted=not output.quiet) as on_progress,
+        ):
+            if not todo:
+                happenings: Iterator[tuple[int, Happening]] = iter(())
+            elif server:
+                happenings = _by_server(
+                    todo, server, connection, model, jobs, search, output, on_progress
+                )
             else:
-                failures += 1
-                complain(f"{outcome.file}: {outcome.message}")
+                happenings = _in_process(
+                    todo, folder, model, threads, jobs, search, output, on_progress
+                )
+            if not (folder or output.json_lines):
+                happenings = in_order(happenings, lambda event: not isinstance(event, Spoken))
+            for number, event in happenings:
+                for listen in listeners:
+                    listen(todo[number], event)
+                if isinstance(event, FailedFile):
+                    failures.append(_with_remains(event, todo[number], folder))
+    except KeyboardInterrupt:
+        complain("interrupted" + ("; the same command goes on from here" if folder else ""))
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        order = [item.file for item in found]
+        for failure in sorted(failures, key=lambda failure: order.index(failure.file)):
+            complain(f"{failure.file}: {failure.message}")
     if failures:
         raise typer.Exit(FAILURE)
 
 
-def _by_server(
-    recordings: list[str | BinaryIO],
-    connection: Connection,
-    server: str,
-    model: str | None,
-    search: SearchOptions,
-    alternatives: int,
-    on_progress: Callable[[Progress], None],
-) -> Iterator[Transcript | FailedFile]:
-    from ossicle.service.transcribe_remote import transcribe_remote
+def _output_folder(output: OutputOptions, recordings: list[Recording]) -> OutputFolder | None:
+    """Where transcripts are written, None if they are printed."""
+    from ossicle.service.files.outputs import OutputFolder
 
-    options = {**search.request(), "alternatives": alternatives}
+    if output.output_dir is None:
+        name = output.formats[0]
+        if len(recordings) > 1 and name not in ("txt", "json") and not output.json_lines:
+            fail(
+                f"{len(recordings)} recordings as {name} make as many files; "
+                "name a folder for them with --output-dir",
+                USAGE,
+            )
+        return None
+    folder = OutputFolder(output.output_dir, output.formats, words=output.words)
+    try:
+        folder.check(recordings)
+    except (OSError, ValueError) as error:
+        fail(f"--output-dir {output.output_dir}: {one_line(error)}", USAGE)
+    return folder
+
+
+def _unfinished(
+    recordings: list[Recording], folder: OutputFolder | None, output: OutputOptions
+) -> list[Recording]:
+    """The recordings without those that were transcribed by an earlier run, which are told."""
+    from ossicle.service.files.printing import print_passed_over
+
+    if folder is None or output.again:
+        return recordings
+    finished = [recording for recording in recordings if folder.has(recording)]
+    if output.json_lines:
+        for recording in finished:
+            print_passed_over(recording, folder)
+    elif finished and not output.quiet:
+        print(
+            f"{len(finished)} of {len(recordings)} recordings have their files in {folder.folder} "
+            "already; --again replaces them",
+            file=sys.stderr,
+        )
+    return [recording for recording in recordings if recording not in finished]
+
+
+def _listeners(
+    output: OutputOptions, folder: OutputFolder | None, *, several: bool
+) -> list[Callable[[Recording, Happening], None]]:
+    """What is done with everything that becomes known."""
+    from ossicle.service.files.printing import json_lines_printer, text_printer
+
+    listeners: list[Callable[[Recording, Happening], None]] = []
+    if folder:
+        listeners.append(folder.listen)
+    if output.json_lines:
+        listeners.append(json_lines_printer(folder))
+    elif not folder:
+        listeners.append(text_printer(output.formats[0], several=several, words=output.words))
+    return listeners
+
+
+def _with_remains(
+    failure: FailedFile, recording: Recording, folder: OutputFolder | None
+) -> FailedFile:
+    """The failure, and where to find what was understood of the recording before it."""
+    remains = folder.unfinished(recording) if folder else None
+    if remains is None:
+        return failure
+    return replace(failure, message=f"{failure.message}; what came before is in {remains}")
+
+
+def _by_server(
+    todo: list[Recording],
+    server: str,
+    connection: Connection,
+    model: str | None,
+    jobs: int | None,
+    search: SearchOptions,
+    output: OutputOptions,
+    on_progress: Callable[[Progress], None],
+) -> Iterator[tuple[int, Happening]]:
+    from ossicle.service.transcribe_remote import DEFAULT_JOBS, transcribing_remote
+
+    options = {**search.request(), "alternatives": output.alternatives}
     with connection.open(server) as client:
-        yield from transcribe_remote(
-            recordings, client, model=model or "", options=options, on_progress=on_progress
+        yield from transcribing_remote(
+            _sources(todo),
+            client,
+            model=model or "",
+            options=options,
+            jobs=jobs or DEFAULT_JOBS,
+            on_progress=on_progress,
         )
 
 
 def _in_process(
-    recordings: list[str | BinaryIO],
+    todo: list[Recording],
+    folder: OutputFolder | None,
     model: str | None,
     threads: int,
+    jobs: int | None,
     search: SearchOptions,
-    alternatives: int,
+    output: OutputOptions,
     on_progress: Callable[[Progress], None],
-) -> Iterator[Transcript | FailedFile]:
-    from ossicle.service.transcribe import transcribe
+) -> Iterator[tuple[int, Happening]]:
+    from ossicle.service.transcribe import DEFAULT_SLOTS, transcribing
 
     network, decoding = local_model(model, threads)
-    yield from transcribe(
-        recordings,
+    config = search.decoding(decoding)
+    settings = {
+        "model": network.info.name,
+        "search": asdict(config),
+        "alternatives": output.alternatives,
+    }
+    yield from transcribing(
+        _sources(todo),
         network,
         decoding,
-        search=search.decoding(decoding),
-        alternatives=alternatives,
+        search=config,
+        alternatives=output.alternatives,
+        slots=jobs or DEFAULT_SLOTS,
+        drafts=[folder.draft(recording, settings) for recording in todo] if folder else (),
         on_progress=on_progress,
     )
 
 
-def _standard_input() -> BinaryIO:
-    """Standard input without its buffer.
+def _sources(recordings: list[Recording]) -> list[str | BinaryIO]:
+    """What to read recordings from.
 
-    After Ctrl-C a worker may still wait for a silent pipe, and Python cannot exit while a thread
-    holds the buffer's lock.
+    Standard input without its buffer: after Ctrl-C a worker may still wait for a silent pipe, and
+    Python cannot exit while a thread holds the buffer's lock.
     """
     buffer = sys.stdin.buffer
-    return cast("BinaryIO", getattr(buffer, "raw", buffer))
+    standard_input = cast("BinaryIO", getattr(buffer, "raw", buffer))
+    return [
+        standard_input if recording.file == _STANDARD_INPUT else recording.file
+        for recording in recordings
+    ]
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
@@ -156,98 +358,3 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from ossicle.service.engine import EngineStopped
 
     return ModelError, OssicleError, EngineStopped, OSError
-
-
-def _check(files: list[str], format_name: str, output_dir: Path | None, alternatives: int) -> None:
-    """End the command if it cannot make sense, before any work is done."""
-    if files.count(_STANDARD_INPUT) > 1:
-        fail("standard input (-) can be read only once", USAGE)
-    if alternatives > 1 and format_name != "json":
-        fail(
-            f"--alternatives {alternatives} cannot be shown as {format_name}; add --format json",
-            USAGE,
-        )
-    if output_dir is None:
-        if len(files) > 1 and format_name not in ("txt", "json"):
-            fail(
-                f"{len(files)} recordings as {format_name} make as many files; "
-                "name a folder for them with --output-dir",
-                USAGE,
-            )
-        return
-    if output_dir.exists() and not output_dir.is_dir():
-        fail(f"--output-dir {output_dir} is a file; name a folder", USAGE)
-    sources: dict[str, str] = {}
-    for file in files:
-        other = sources.setdefault(_stem(file), file)
-        if other is not file:
-            target = output_dir / f"{_stem(file)}.{format_name}"
-            fail(f"{other} and {file} would both be written to {target}; rename one", USAGE)
-
-
-def _stem(file: str) -> str:
-    return "stdin" if file == _STANDARD_INPUT else Path(file).stem
-
-
-def _printer(format_name: str, count: int) -> Callable[[Transcript], None]:
-    def write(transcript: Transcript) -> None:
-        if count == 1:
-            text = format_transcript(transcript, format_name)
-        elif format_name == "json":
-            text = to_json(transcript, indent=None)
-        else:
-            text = f"{transcript.file}: {transcript.text}\n"
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-    return write
-
-
-def _filer(format_name: str, folder: Path) -> Callable[[Transcript], None]:
-    def write(transcript: Transcript) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{_stem(transcript.file)}.{format_name}"
-        target.write_text(format_transcript(transcript, format_name), encoding="utf-8")
-
-    return write
-
-
-@contextmanager
-def _progress_bar(files: list[str]) -> Iterator[Callable[[Progress], None]]:
-    """Where to report progress: a bar on standard error, nothing where that is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda progress: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    paths = [Path(file) for file in files if file != _STANDARD_INPUT]
-    sizes = [path.stat().st_size for path in paths if path.is_file()]
-    known = len(paths) == len(files)
-    bar = Bar(
-        BarColumn(),
-        TextColumn("{task.fields[finished]}/{task.fields[files]} files"),
-        TextColumn("{task.fields[audio]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        # Texts that are printed on the same terminal must appear above the bar.
-        redirect_stdout=sys.stdout.isatty(),
-    )
-    task = bar.add_task(
-        "", total=sum(sizes) if known else None, files=len(files), finished=0, audio=""
-    )
-    seconds = 0.0
-    finished = 0
-
-    def report(progress: Progress) -> None:
-        nonlocal seconds, finished
-        seconds += progress.seconds
-        finished += progress.finished
-        speed = seconds / (bar.tasks[task].elapsed or 1.0)
-        audio = f"{seconds / 60:.1f} min of audio, {speed:.0f}x real time"
-        bar.update(task, advance=progress.bytes_read, finished=finished, audio=audio)
-
-    with bar:
-        yield report

@@ -126,9 +126,11 @@ def test_bad_files_are_named_and_the_others_go_on(notes: Path, tmp_path: Path) -
     missing = tmp_path / "missing.wav"
     empty = tmp_path / "empty.wav"
     empty.touch()
+    folder = tmp_path / "folder"
+    folder.mkdir()
     command = [sys.executable, "-m", "ossicle.service.cli", "transcribe"]
     run = subprocess.run(
-        [*command, str(notes), str(missing), SAMPLE, str(empty), str(tmp_path)],
+        [*command, str(notes), str(missing), SAMPLE, str(empty), str(folder)],
         capture_output=True,
         text=True,
     )
@@ -136,11 +138,11 @@ def test_bad_files_are_named_and_the_others_go_on(notes: Path, tmp_path: Path) -
     assert run.stdout.startswith(f"{SAMPLE}: ")
     assert run.stdout.count("\n") == 1
     errors = run.stderr.splitlines()
-    bad = [notes, missing, empty, tmp_path]
+    bad = [notes, missing, empty, folder]
     assert [line.split(": ")[1] for line in errors] == [str(path) for path in bad]
     assert all(line.startswith("error: ") for line in errors)
     assert "No such file" in errors[1]
-    assert errors[3].endswith(f"is a folder; name its recordings: {tmp_path}/*.flac")
+    assert "no recording is in this folder" in errors[3]
 
 
 def refusal(*arguments: str) -> str:
@@ -157,6 +159,10 @@ def test_commands_that_cannot_make_sense_are_refused_before_any_work(
     assert "only once" in refusal("-", "-")
     assert f"{notes} is a file" in refusal(SAMPLE, "-o", str(notes))
     assert "--alternatives 3 cannot be shown as txt" in refusal(SAMPLE, "--alternatives", "3")
+    assert "--words cannot be shown as txt" in refusal(SAMPLE, "--words")
+    assert "--again is about files" in refusal(SAMPLE, "--again")
+    assert "leave --format out" in refusal(SAMPLE, "--json-lines", "-f", "srt")
+    assert "txt and srt make as many files" in refusal(SAMPLE, "-f", "txt", "-f", "srt")
     missing = str(tmp_path / "phrases.txt")
     assert f"--phrases {missing}: No such file" in refusal(SAMPLE, "--phrases", missing)
     assert "'?!' has nothing that is spoken" in refusal(SAMPLE, "--phrase", "?!")
@@ -228,7 +234,7 @@ def test_the_progress_bar_is_on_standard_error_and_leaves_the_text_alone(
     with process.stdout:
         assert process.stdout.read().decode() == format_transcript(transcript, "txt")
     assert process.wait() == 0
-    assert b"1/1 files" in shown
+    assert b"0:00:09 of audio" in shown
 
 
 def test_the_recording_is_released_though_another_thread_reads_it() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ossicle.service.formats import (
     CUE_LINES,
+    CUE_SECONDS,
     FORMATS,
     LINE_CHARACTERS,
     Segment,
@@ -81,6 +82,8 @@ def test_cues_keep_every_word_in_order_within_two_lines_and_never_overlap(
     longest_word = max(len(word.text) for word in words)
     for cue in cues:
         assert cue.start_ms < cue.end_ms
+        if sum(len(line.split()) for line in cue.lines) > 1:
+            assert cue.end_ms - cue.start_ms <= 1000 * CUE_SECONDS + 1
         assert 1 <= len(cue.lines) <= CUE_LINES
         assert all(len(line) <= max(LINE_CHARACTERS, longest_word) for line in cue.lines)
     for earlier, later in pairwise(cues):
@@ -112,9 +115,35 @@ def test_a_long_pause_starts_a_new_cue() -> None:
     words = (Word("yes", 0.0, 0.4), Word("no", 3.0, 3.4))
     cues = list(subtitle_cues([Segment("yes no", 0.0, 3.4, 0.9, words)]))
     assert [(cue.start_ms, cue.end_ms, cue.lines) for cue in cues] == [
-        (0, 400, ("yes",)),
-        (3000, 3400, ("no",)),
+        (0, 1000, ("yes",)),
+        (3000, 4000, ("no",)),
     ]
+
+
+def test_what_does_not_fit_is_cut_at_its_pauses() -> None:
+    words = list(spoken("we could have walked along the river for hours " * 2).words)
+    late = [Word(word.text, word.start + 0.6, word.end + 0.6) for word in words[6:]]
+    words[6:] = late
+    text = " ".join(word.text for word in words)
+    cues = list(subtitle_cues([Segment(text, 0.0, words[-1].end, 0.9, tuple(words))]))
+    assert " ".join(cues[0].lines) == "we could have walked along the"
+    assert cues[1].start_ms == 2400
+
+
+def test_a_short_cue_stays_until_it_can_be_read_or_the_next_begins() -> None:
+    cues = list(subtitle_cues([spoken("yes"), spoken("no", 0.7), spoken("well", 5.0)]))
+    assert [(cue.start_ms, cue.end_ms) for cue in cues] == [(0, 700), (700, 1700), (5000, 6000)]
+
+
+@pytest.mark.parametrize(("name", "count"), [("srt", 3), ("vtt", 3), ("tsv", 3), ("txt", 1)])
+def test_words_have_cues_and_rows_of_their_own(name: str, count: int) -> None:
+    one = transcript(spoken("one two three", 1.0, 0.5))
+    text = format_transcript(one, name, words=True)
+    marks = {"srt": " --> ", "vtt": " --> ", "tsv": "\t", "txt": "\n"}
+    rows = sum(marks[name] in line for line in text.splitlines(keepends=True))
+    assert rows - (name == "tsv") == count
+    assert ("1500\t2000\ttwo" in text) == (name == "tsv")
+    assert format_transcript(one, "json", words=True) == to_json(one)
 
 
 def test_a_segment_without_word_times_is_timed_by_length() -> None:
@@ -127,13 +156,13 @@ def test_a_segment_without_word_times_is_timed_by_length() -> None:
 def test_srt_numbers_cues_and_separates_them_by_one_blank_line() -> None:
     text = format_transcript(transcript(spoken("one two"), spoken("three", 5.0)), "srt")
     assert text == (
-        "1\n00:00:00,000 --> 00:00:00,600\none two\n\n2\n00:00:05,000 --> 00:00:05,300\nthree\n"
+        "1\n00:00:00,000 --> 00:00:01,000\none two\n\n2\n00:00:05,000 --> 00:00:06,000\nthree\n"
     )
 
 
 def test_vtt_escapes_what_would_be_markup() -> None:
     text = format_transcript(transcript(spoken("a<b> & c-->d")), "vtt")
-    assert text == ("WEBVTT\n\n00:00:00.000 --> 00:00:00.900\na&lt;b&gt; &amp; c--&gt;d\n")
+    assert text == ("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\na&lt;b&gt; &amp; c--&gt;d\n")
 
 
 def test_no_text_of_a_cue_can_be_read_as_a_line_of_times() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import threading
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from ossicle.data.sample import sample_path
 from ossicle.model.runtime import AcousticModel
 from ossicle.service.formats import Transcript
 from ossicle.service.live import live
-from ossicle.service.transcribe import FailedFile, Progress, Recording, in_order, transcribe
+from ossicle.service.transcribe import FailedFile, Progress, Recording, transcribe
+from recordings_on_disk import write_wav
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +25,6 @@ def alone(model: AcousticModel) -> Transcript:
     (outcome,) = transcribe([sample_path()], model)
     assert isinstance(outcome, Transcript)
     return outcome
-
-
-def write_wav(path: Path, samples: np.ndarray) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
-    return path
 
 
 def test_a_transcript_says_what_when_and_by_which_model(
@@ -158,24 +149,6 @@ def test_leaving_early_stops_the_work(model: AcousticModel) -> None:
             break
         deadline.wait(0.1)
     assert threading.active_count() <= before
-
-
-def test_in_order_keeps_the_order_and_raises_where_the_work_failed() -> None:
-    first_may_end = threading.Event()
-
-    def work(number: int) -> int:
-        if number == 0:
-            assert first_may_end.wait(5)
-        elif number == 3:
-            first_may_end.set()
-        elif number == 4:
-            raise RuntimeError("number 4")
-        return number * number
-
-    results = in_order(range(8), work, workers=2)
-    assert [next(results) for _ in range(4)] == [0, 1, 4, 9]
-    with pytest.raises(RuntimeError, match="number 4"):
-        next(results)
 
 
 def test_nothing_to_do_is_done_at_once(model: AcousticModel) -> None:

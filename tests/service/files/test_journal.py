@@ -1,0 +1,110 @@
+"""An interrupted transcription goes on where it stopped, and then says the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ossicle.data.audio import read_audio
+from ossicle.data.sample import sample_path
+from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.runtime import AcousticModel
+from ossicle.service.files.journal import Journal
+from ossicle.service.formats import Alternative, Segment, Transcript, Word
+from ossicle.service.transcribe import Progress, Spoken, transcribe, transcribing
+from recordings_on_disk import write_wav
+
+WORD = Word("naïve", 1.0000000001, 1.5, 0.25)
+SEGMENT = Segment("naïve", 1.0000000001, 1.5, 0.25, (WORD,), (Alternative("naïve", 0.25, (WORD,)),))
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"not read here")
+    return path
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sentences with pauses between them, in which the recogniser starts afresh."""
+    speech = read_audio(sample_path())
+    pieces: list[NDArray[np.float32]] = []
+    for begin, end in [(0, 4), (4, 7), (7, 9.9), (0, 4), (4, 7)]:
+        pieces += [speech[int(begin * 16_000) : int(end * 16_000)], np.zeros(32_000, np.float32)]
+    return write_wav(tmp_path_factory.mktemp("talk") / "talk.wav", np.concatenate(pieces))
+
+
+def test_a_journal_gives_back_what_was_added(tmp_path: Path, recording: Path) -> None:
+    path = tmp_path / "out" / "a.part.jsonl"
+    journal = Journal(path, recording, {"model": "m"})
+    assert not path.exists()
+    journal.add(SEGMENT, 24_000)
+    assert journal.segments() == (SEGMENT,)
+    later = Journal(path, recording, {"model": "m"})
+    assert (later.samples, later.segments()) == (24_000, (SEGMENT,))
+
+
+def test_what_followed_the_last_fresh_start_is_heard_again(tmp_path: Path, recording: Path) -> None:
+    path = tmp_path / "a.part.jsonl"
+    journal = Journal(path, recording, {})
+    journal.add(SEGMENT, 24_000)
+    journal.add(SEGMENT, None)
+    with path.open("ab") as file:
+        file.write(b'{"fresh": 9600')  # the power went
+    later = Journal(path, recording, {})
+    assert (later.samples, later.segments()) == (24_000, (SEGMENT,))
+    later.add(SEGMENT, 48_000)
+    assert Journal(path, recording, {}).segments() == (SEGMENT, SEGMENT)
+
+
+@pytest.mark.parametrize("change", ["settings", "recording"])
+def test_utterances_of_something_else_are_forgotten(
+    change: str, tmp_path: Path, recording: Path
+) -> None:
+    path = tmp_path / "a.part.jsonl"
+    Journal(path, recording, {"model": "m"}).add(SEGMENT, 24_000)
+    if change == "recording":
+        recording.write_bytes(b"another")
+    later = Journal(path, recording, {"model": "n" if change == "settings" else "m"})
+    assert (later.samples, later.segments()) == (0, ())
+    later.add(SEGMENT, 1)
+    assert later.segments() == (SEGMENT,)
+
+
+@pytest.mark.parametrize("known", [1, 3])
+def test_a_transcript_is_the_same_after_an_interruption(
+    known: int, tmp_path: Path, talk: Path, model: AcousticModel, decoding: Decoding
+) -> None:
+    (whole,) = transcribe([talk], model, decoding)
+    assert isinstance(whole, Transcript)
+    assert len(whole.segments) == 5
+
+    path = tmp_path / "talk.part.jsonl"
+    interrupted = transcribing([talk], model, decoding, drafts=[Journal(path, talk, {})])
+    for _ in range(known):
+        assert isinstance(next(interrupted)[1], Spoken)
+    interrupted.close()  # type: ignore[attr-defined]
+
+    draft = Journal(path, talk, {})
+    kept = len(draft.segments())
+    assert kept >= known
+    read: list[Progress] = []
+    happened = list(transcribing([talk], model, decoding, drafts=[draft], on_progress=read.append))
+    *spoken, last = [event for _, event in happened]
+    assert len(spoken) == len(whole.segments) - kept
+    assert isinstance(last, Transcript)
+    assert last.duration == whole.duration
+    for again, before in zip(last.segments, whole.segments, strict=True):
+        assert again.text == before.text
+        assert again.confidence == pytest.approx(before.confidence)
+        assert [(word.start, word.end) for word in again.words] == [
+            (pytest.approx(word.start), pytest.approx(word.end)) for word in before.words
+        ]
+    assert sum(progress.seconds for progress in read) == pytest.approx(
+        whole.duration - draft.samples / 16_000
+    )
+    assert sum(progress.bytes_read for progress in read) == os.path.getsize(talk)
