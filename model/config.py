@@ -9,8 +9,8 @@ Shape letters, here and everywhere in the project:
     U  output frames (40 ms)
     F  mel bins
     C  channels of a convolution
-    H  hidden units of an LSTM layer
-    L  LSTM layers
+    H  hidden units of a recurrent layer
+    L  recurrent layers
     V  tokens, the blank (number 0) included
     S  tokens of a target text
 """
@@ -43,16 +43,38 @@ class FeatureConfig:
     floor: float = 1e-7  # added to mel power: below the quantisation noise of quiet 16-bit speech
 
 
+MEMORY_CELLS = ("lstm-no-forget", "lstm", "lstm-peephole", "lstm-coupled")
+"""Recurrent cells that carry a memory beside their hidden state."""
+CELL_NAMES = ("rnn", *MEMORY_CELLS, "gru", "gru-no-reset")
+"""All recurrent cells; `model/cells/equations.py` has the equations of each."""
+
+
+@dataclass(frozen=True)
+class RecurrenceConfig:
+    """The recurrent layers of a network.
+
+    Attributes:
+        cell: of all of them, one of `CELL_NAMES`.
+    """
+
+    cell: str = "lstm"
+
+    def __post_init__(self) -> None:
+        if self.cell not in CELL_NAMES:
+            raise ValueError(f"recurrence.cell is {self.cell!r}: use {', '.join(CELL_NAMES)}")
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """Sizes of the network; see `model/network.py`.
 
     Attributes:
         channels: C of each of the two convolutions.
-        hidden: H of each LSTM layer.
+        hidden: H of each recurrent layer.
         layers: L.
         lookahead: output frames of future each output may see.
         dropout: probability, between layers, in training only.
+        recurrence: what the recurrent layers are made of.
     """
 
     channels: int = 32
@@ -60,6 +82,7 @@ class NetworkConfig:
     layers: int = 4
     lookahead: int = 4
     dropout: float = 0.1
+    recurrence: RecurrenceConfig = field(default_factory=RecurrenceConfig)
 
 
 @dataclass(frozen=True)
@@ -106,5 +129,8 @@ class ModelConfig:
         values = dict(values)
         values["characters"] = tuple(values["characters"])
         values["features"] = FeatureConfig(**values["features"])
-        values["network"] = NetworkConfig(**values["network"])
+        network = dict(values["network"])
+        # Models of before there was a choice say nothing of it.
+        network["recurrence"] = RecurrenceConfig(**network.get("recurrence", {}))
+        values["network"] = NetworkConfig(**network)
         return cls(**values)

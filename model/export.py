@@ -1,11 +1,13 @@
 """From a training checkpoint to a model folder, and the check that both say the same.
 
 The folder holds `config.json`, `weights.safetensors` (float16), `model.onnx` (float32) and
-`model.int8.onnx` (the LSTMs in 8 bits; see `model/quantization.py`).
+`model.int8.onnx` (the LSTMs in 8 bits; see `model/quantization.py`), which networks of other cells
+do not have.
 """
 
 from __future__ import annotations
 
+import copy
 import pickle
 import tempfile
 import warnings
@@ -16,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ossicle.model.config import FRAME_SAMPLES, ModelConfig
-from ossicle.model.network import Network
+from ossicle.model.network import Network, RecurrentLayer
 from ossicle.model.quantization import fold_norms, quantize_lstms
-from ossicle.model.runtime import AcousticModel, Precision, transcribe_whole
+from ossicle.model.runtime import INT8_CELLS, AcousticModel, Precision, transcribe_whole
 from ossicle.model.training.curves import plot_curves, read_curves, write_curves
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -57,6 +59,9 @@ class _Graph(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
+        for layer in network.layers:
+            assert isinstance(layer, RecurrentLayer)
+            layer.script()
         self.names = list(network.initial_state(1))
 
     def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -148,7 +153,8 @@ def export(network: Network, folder: Path, *, name: str | None = None) -> None:
     save_file(half, folder / WEIGHTS)
     network.load_state_dict({n: t.float() for n, t in half.items()})
     write_onnx(network, folder / "model.onnx")
-    write_int8(network, folder / "model.int8.onnx")
+    if config.network.recurrence.cell in INT8_CELLS:
+        write_int8(network, folder / "model.int8.onnx")
 
 
 def copy_record(run: Path, folder: Path) -> bool:
@@ -171,7 +177,7 @@ def copy_record(run: Path, folder: Path) -> bool:
 def write_onnx(network: Network, path: Path) -> None:
     """Write the float32 graph: `samples` and `state.*` to `log_probs` and `next.*`."""
     # As a whole: the exporter restores the mode of its argument, children included.
-    graph = _Graph(network).eval()
+    graph = _Graph(copy.deepcopy(network)).eval()
     # Two streams: a batch of one would be folded into the graph as a constant.
     state = network.initial_state(2)
     inputs = ["samples", *(f"state.{n}" for n in graph.names)]
@@ -183,12 +189,14 @@ def write_onnx(network: Network, path: Path) -> None:
     }
     for state_name, axis in batch_axis.items():
         axes[f"state.{state_name}"] = axes[f"next.{state_name}"] = {axis: "batch"}
-    with warnings.catch_warnings():
+    example = (torch.zeros(2, 4 * FRAME_SAMPLES), *state.values())
+    with warnings.catch_warnings(), torch.no_grad():
         # The tracer warns of LSTMs with a batch other than 1 even where the state is an input.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            graph,
-            (torch.zeros(2, 4 * FRAME_SAMPLES), *state.values()),
+            # Traced here: the exporter's own tracer knows no scripted modules.
+            torch.jit.trace(graph, example, check_trace=False),  # type: ignore[no-untyped-call]
+            example,
             str(path),
             input_names=inputs,
             output_names=outputs,
@@ -200,7 +208,14 @@ def write_onnx(network: Network, path: Path) -> None:
 
 
 def write_int8(network: Network, path: Path) -> None:
-    """Write the int8 graph; see `model/quantization.py`."""
+    """Write the int8 graph; see `model/quantization.py`.
+
+    Raises:
+        ValueError: the network's cells have none.
+    """
+    cell = network.config.network.recurrence.cell
+    if cell not in INT8_CELLS:
+        raise ValueError(f"{cell} cells have no int8 graph: use the float one, model.onnx")
     with tempfile.TemporaryDirectory() as folder:
         float_graph = Path(folder) / "folded.onnx"
         write_onnx(fold_norms(network), float_graph)

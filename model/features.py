@@ -100,7 +100,7 @@ class LogMel(nn.Module):
         second = samples[:, HOP : HOP - OVERLAP].reshape(batch, -1, HOP)
         third = samples[:, OVERLAP:].reshape(batch, -1, HOP)[:, :, HOP - half_hop :]
         frames = torch.cat([first, second, third], dim=2)  # (B, T, WINDOW)
-        if torch.onnx.is_in_onnx_export():
+        if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
             spectrum = frames @ self.dft
             half = self.dft.shape[1] // 2
             power = spectrum[..., :half].square() + spectrum[..., half:].square()

@@ -71,7 +71,7 @@ def model_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in (
         folder / "config.json",
-        graph_path(folder, "int8"),
+        graph_path(folder, ModelInfo.load(folder).served_precision),
         folder / SETTINGS,
         folder / LANGUAGE_MODEL,
         folder / rescoring.FILE,

@@ -1,4 +1,4 @@
-"""The network: CNN front end, stacked LSTM, look-ahead convolution, CTC head.
+"""The network: CNN front end, stacked recurrent layers, look-ahead convolution, CTC head.
 
 Every module maps (input, state) to (output, new state) and treats time causally: what a
 convolution would find left of its input comes from its state instead of padding. So training on
@@ -13,7 +13,9 @@ from __future__ import annotations
 import math
 
 import torch
-from ossicle.model.config import FRAME_SAMPLES, ModelConfig
+from ossicle.model.cells.cell import Cell, scripted
+from ossicle.model.cells.fused import make_recurrence, run_recurrence
+from ossicle.model.config import FRAME_SAMPLES, MEMORY_CELLS, ModelConfig
 from ossicle.model.features import OVERLAP, LogMel
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,28 +50,34 @@ class CausalConv2d(nn.Module):
         return F.relu(self.conv(x)), x[:, :, -self.CACHE :]
 
 
-class LSTMLayer(nn.Module):
-    """One layer of the stack: x + dropout(LSTM(normalised x)).
+class RecurrentLayer(nn.Module):
+    """One layer of the stack: x + dropout(recurrence(normalised x)).
 
-    The path around the LSTM lets gradients reach the front end undamped, so that depth helps
-    from the first epoch. State: hidden and memory, each (1, B, H).
+    The path around the recurrence lets gradients reach the front end undamped, so that depth
+    helps from the first epoch. State: hidden and memory, each (1, B, H).
     """
 
-    def __init__(self, hidden: int, dropout: float) -> None:
+    def __init__(self, cell: str, hidden: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
-        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
+        # Weights keep the names that they had when the LSTM was the only cell.
+        self._name = "lstm" if cell == "lstm" else "cell"
+        self.add_module(self._name, make_recurrence(cell, hidden))
         self.dropout = nn.Dropout(dropout)
-        with torch.no_grad():
-            bias = self.lstm.get_parameter("bias_ih_l0").zero_()
-            self.lstm.get_parameter("bias_hh_l0").zero_()
-            # Remember by default: a forget gate that starts open carries gradients far
-            # (Jozefowicz et al. 2015). torch's gate order is input, forget, candidate, output.
-            bias[hidden : 2 * hidden] = 1.0
+
+    @property
+    def recurrence(self) -> nn.Module:
+        """A fused kernel of torch's, or a hand-written cell."""
+        return self.get_submodule(self._name)
+
+    def script(self) -> None:
+        """Put a scripted loop in place of a hand-written cell: what the ONNX exporter can read."""
+        if isinstance(self.recurrence, Cell):
+            self.add_module(self._name, scripted(self.recurrence))
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, U, H) -> (B, U, H)."""
-        y, (h, c) = self.lstm(self.norm(x), (h, c))
+        y, h, c = run_recurrence(self.recurrence, self.norm(x), h, c)
         return x + self.dropout(y), h, c
 
 
@@ -107,7 +115,10 @@ class Network(nn.Module):
         self.conv2 = CausalConv2d(n.channels, n.channels)
         self.project = nn.Linear(n.channels * (bins // 4), n.hidden)
         self.dropout = nn.Dropout(n.dropout)
-        self.layers = nn.ModuleList(LSTMLayer(n.hidden, n.dropout) for _ in range(n.layers))
+        cell = n.recurrence.cell
+        self.layers = nn.ModuleList(
+            RecurrentLayer(cell, n.hidden, n.dropout) for _ in range(n.layers)
+        )
         self.lookahead = LookAhead(n.hidden, n.lookahead) if n.lookahead else None
         self.norm = nn.LayerNorm(n.hidden)
         self.head = nn.Linear(n.hidden, config.vocabulary)
@@ -120,8 +131,9 @@ class Network(nn.Module):
             "conv1": (batch, 1, CausalConv2d.CACHE, bins),
             "conv2": (batch, n.channels, CausalConv2d.CACHE, bins // 2),
             "hidden": (n.layers, batch, n.hidden),
-            "memory": (n.layers, batch, n.hidden),
         }
+        if n.recurrence.cell in MEMORY_CELLS:
+            shapes["memory"] = (n.layers, batch, n.hidden)
         if n.lookahead:
             shapes["lookahead"] = (batch, n.lookahead, n.hidden)
         device = self.head.weight.device
@@ -143,12 +155,14 @@ class Network(nn.Module):
         x, new["conv2"] = self.conv2(x, state["conv2"])  # (B, C, U, F / 4)
         x = self.dropout(self.project(x.transpose(1, 2).flatten(2)))  # (B, U, H)
         hidden, memory = [], []
+        memories = state.get("memory", state["hidden"])
         for i, layer in enumerate(self.layers):
-            h, c = state["hidden"][i : i + 1], state["memory"][i : i + 1]
-            x, h, c = layer(x, h, c)
+            x, h, c = layer(x, state["hidden"][i : i + 1], memories[i : i + 1])
             hidden.append(h)
             memory.append(c)
-        new["hidden"], new["memory"] = torch.cat(hidden), torch.cat(memory)
+        new["hidden"] = torch.cat(hidden)
+        if "memory" in state:
+            new["memory"] = torch.cat(memory)
         if self.lookahead is not None:
             x, new["lookahead"] = self.lookahead(x, state["lookahead"])
         # Softmax in full precision: bfloat16 has too few digits for sums over frames in CTC.

@@ -11,6 +11,8 @@ chunk would change the transcript. Here every scale is a constant of the model:
   which leaves values of mean 0 and variance 1: scale `INPUT_RANGE`/127.
 
 Sums are exact integers; gates, memory, features, convolutions and head stay in float32.
+
+Only LSTM nodes are rewritten: networks of other cells are served in float.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from ossicle.model.network import LSTMLayer, Network
+from ossicle.model.network import Network, RecurrentLayer
 
 INPUT_RANGE = 8.0  # standard deviations; what lies beyond is clipped
 WEIGHT_LEVELS = 63
@@ -36,9 +38,9 @@ def fold_norms(network: Network) -> Network:
     folded = copy.deepcopy(network)
     with torch.no_grad():
         for layer in folded.layers:
-            assert isinstance(layer, LSTMLayer)
-            weight = layer.lstm.get_parameter("weight_ih_l0")
-            layer.lstm.get_parameter("bias_ih_l0").add_(weight @ layer.norm.bias)
+            assert isinstance(layer, RecurrentLayer)
+            weight = layer.recurrence.get_parameter("weight_ih_l0")
+            layer.recurrence.get_parameter("bias_ih_l0").add_(weight @ layer.norm.bias)
             weight.mul_(layer.norm.weight)
             layer.norm.weight.fill_(1.0)
             layer.norm.bias.zero_()

@@ -1,8 +1,9 @@
 """Running a model folder with ONNX Runtime: what serving and transcribing use, without torch.
 
 A model folder holds `config.json`, `model.int8.onnx` and, where somebody has exported them,
-`model.onnx` and `weights.safetensors`. The graph takes raw samples and state and gives
-log-probabilities and new state, so features cannot differ between training and serving.
+`model.onnx` and `weights.safetensors`. Cells other than the LSTM have no int8 graph and are served
+by `model.onnx`. The graph takes raw samples and state and gives log-probabilities and new state, so
+features cannot differ between training and serving.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = "ossicle-small-en"
 
 Precision = Literal["int8", "float"]
+INT8_CELLS = ("lstm",)  # see `model/quantization.py`
 State = dict[str, NDArray[np.float32]]
 """The state of a batch of streams by name; `AcousticModel.state_axes` tells the batch axes."""
 
@@ -39,6 +41,7 @@ class ModelInfo:
     Attributes:
         tokens: V strings; token 0 is the blank.
         lookahead_frames: output frames by which outputs lag behind their audio.
+        cell: of the recurrent layers.
         frame_samples: samples to an output frame.
     """
 
@@ -48,6 +51,7 @@ class ModelInfo:
     licence: str
     tokens: tuple[str, ...]
     lookahead_frames: int
+    cell: str = "lstm"
     sample_rate: int = SAMPLE_RATE
     frame_samples: int = FRAME_SAMPLES
     frame_seconds: float = FRAME_SECONDS
@@ -56,6 +60,11 @@ class ModelInfo:
     def lookahead_ms(self) -> int:
         """Future audio, in milliseconds, that an output may depend on."""
         return self.lookahead_frames * self.frame_samples * 1000 // self.sample_rate
+
+    @property
+    def served_precision(self) -> Precision:
+        """The precision it is served in: int8 if its cell can be."""
+        return "int8" if self.cell in INT8_CELLS else "float"
 
     @classmethod
     def load(cls, folder: Path) -> ModelInfo:
@@ -78,6 +87,7 @@ class ModelInfo:
             licence=config.licence,
             tokens=config.tokens,
             lookahead_frames=config.network.lookahead,
+            cell=config.network.recurrence.cell,
         )
 
 
@@ -105,17 +115,23 @@ class AcousticModel:
 
     @classmethod
     def load(
-        cls, folder: Path, precision: Precision = "int8", *, threads: int = 1
+        cls, folder: Path, precision: Precision | None = None, *, threads: int = 1
     ) -> AcousticModel:
         """Load a model folder.
 
         Args:
+            precision: None is the one that the model is served in.
             threads: of the processor, for one step.
 
         Raises:
             ModelError: naming what is missing.
         """
         info = ModelInfo.load(folder)
+        precision = precision or info.served_precision
+        if precision == "int8" and info.served_precision != "int8":
+            raise ModelError(
+                f"{folder} is of {info.cell} cells, which have no int8 graph: choose float"
+            )
         path = graph_path(folder, precision)
         if not path.is_file():
             raise ModelError(

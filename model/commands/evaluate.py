@@ -40,8 +40,12 @@ def evaluate_command(
     manifests: Annotated[list[Path], typer.Argument(help="JSONL manifests with references.")],
     model: ModelOption = None,
     precision: Annotated[
-        Precision, typer.Option(help="int8 is what serves, float what it was made from.")
-    ] = Precision.INT8,
+        Precision | None,
+        typer.Option(
+            help="int8 is what serves, float what it was made from. "
+            "Default: int8 if the model's cells can."
+        ),
+    ] = None,
     decoder: Annotated[
         Search | None, typer.Option(help="Default: beam if the model has a language model.")
     ] = None,
@@ -98,7 +102,9 @@ def evaluate_command(
             check_folder(report)
         folder = find_model(model)
         threads = thread_count(threads)
-        acoustic = AcousticModel.load(folder, precision.value, threads=threads)
+        acoustic = AcousticModel.load(
+            folder, precision.value if precision else None, threads=threads
+        )
         evaluation = Evaluation(
             acoustic,
             Decoding.load(folder, acoustic.info),

@@ -14,7 +14,7 @@ from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from ossicle.model.decoding.hypothesis import GreedyDecoder
 from ossicle.model.features import mel_edges
-from ossicle.model.network import Network
+from ossicle.model.network import Network, RecurrentLayer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.losses import ctc_loss, disagreement
 from ossicle.model.training.optimizer import muon_and_adamw
@@ -183,6 +183,6 @@ class SpeechModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Muon and AdamW; linear warm-up, a plateau, then a linear fall."""
-        lstms = [layer.get_submodule("lstm") for layer in self.network.layers]
-        gates = [p for lstm in lstms for p in lstm.parameters() if p.ndim > 1]
+        layers = [layer for layer in self.network.layers if isinstance(layer, RecurrentLayer)]
+        gates = [p for layer in layers for p in layer.recurrence.parameters() if p.ndim > 1]
         return muon_and_adamw(self, gates, self.config.optim)

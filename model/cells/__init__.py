@@ -1,0 +1,1 @@
+"""Recurrent cells, written out from their equations."""
