@@ -145,17 +145,18 @@ def transcribe(
         EngineStopped: the model failed, which ends them all.
         ValueError: the model cannot be decoded so, or not so many alternatives.
     """
-    return outcomes_in_order(
-        transcribing(
-            recordings,
-            model,
-            decoding,
-            search=search,
-            alternatives=alternatives,
-            slots=slots,
-            on_progress=on_progress,
-        )
+    happenings = transcribing(
+        recordings,
+        model,
+        decoding,
+        search=search,
+        alternatives=alternatives,
+        slots=slots,
+        on_progress=on_progress,
     )
+    outcomes = ((number, event) for number, event in happenings if not isinstance(event, Spoken))
+    for _, outcome in in_order(outcomes, lambda outcome: True):
+        yield outcome
 
 
 def transcribing(
@@ -225,15 +226,6 @@ def transcribing(
         yield from as_it_comes(list(zip(recordings, drafts, strict=True)), work, slots)
     finally:
         engine.stop()
-
-
-def outcomes_in_order(
-    happenings: Iterator[tuple[int, Happening]],
-) -> Iterator[Transcript | FailedFile]:
-    """Of what happens to recordings, only what became of each, in their order."""
-    outcomes = ((number, event) for number, event in happenings if not isinstance(event, Spoken))
-    for _, outcome in in_order(outcomes, lambda outcome: True):
-        yield outcome
 
 
 def recording_name(recording: Recording) -> str:

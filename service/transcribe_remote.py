@@ -21,7 +21,6 @@ from .transcribe import (
     Recording,
     Spoken,
     opened,
-    outcomes_in_order,
     recording_name,
     segment_of,
 )
@@ -31,38 +30,6 @@ DEFAULT_JOBS = 4
 _CHUNK_BYTES = 32 * 1024
 # A server without a free stream is asked again for this long.
 _BUSY_SECONDS = 60.0
-
-
-def transcribe_remote(
-    recordings: Sequence[Recording],
-    client: SpeechClient,
-    *,
-    model: str = "",
-    options: Mapping[str, Any] | None = None,
-    jobs: int = DEFAULT_JOBS,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Iterator[Transcript | FailedFile]:
-    """Transcribe recordings, several at a time, and give the results in their order.
-
-    Args:
-        recordings: paths, or binary file objects such as ``sys.stdin.buffer``.
-        client: the connection to the server.
-        model: a name of ``client.list_models()``; "" is the default model.
-        options: more arguments of ``client.stream``, such as ``decoder`` and ``alternatives``.
-        jobs: recordings at once, a stream of the server each.
-        on_progress: called from several threads while files are read.
-
-    Yields:
-        For each recording its transcript, or what was wrong with it; the others go on.
-
-    Raises:
-        OssicleError: the server cannot be asked for its models.
-    """
-    return outcomes_in_order(
-        transcribing_remote(
-            recordings, client, model=model, options=options, jobs=jobs, on_progress=on_progress
-        )
-    )
 
 
 def transcribing_remote(
@@ -77,12 +44,12 @@ def transcribing_remote(
     """Transcribe recordings, several at a time, and tell what happens as it happens.
 
     Args:
-        recordings: as for :func:`transcribe_remote`, as are the others.
-        client: likewise.
-        model: likewise.
-        options: likewise.
-        jobs: likewise.
-        on_progress: likewise.
+        recordings: paths, or binary file objects such as ``sys.stdin.buffer``.
+        client: the connection to the server.
+        model: a name of ``client.list_models()``; "" is the default model.
+        options: more arguments of ``client.stream``, such as ``decoder`` and ``alternatives``.
+        jobs: recordings at once, a stream of the server each.
+        on_progress: called from several threads while files are read.
 
     Yields:
         The number of a recording, from 0, with each utterance of it as soon as it is known, and
