@@ -27,6 +27,7 @@ from ossicle.data.formats import (
     check_channels,
     check_rate,
     container_of,
+    id3_bytes,
 )
 from ossicle.data.handoff import ContainerDecoder
 from ossicle.data.resampling import Samples, join
@@ -185,6 +186,7 @@ class _HeaderDecoder(AudioDecoder):
         self._encoding = encoding
         self._declared = rate, channels
         self._head = b""
+        self._tag = 0  # bytes of a tag that are still to come
         self._inner: AudioDecoder | None = None
 
     def close(self) -> None:
@@ -195,7 +197,8 @@ class _HeaderDecoder(AudioDecoder):
     def _push(self, data: memoryview) -> Iterator[Samples]:
         if self._inner is None:
             self._head += data
-            if len(self._head) < HEAD_BYTES:
+            self._skip_tags()
+            if self._tag or len(self._head) < HEAD_BYTES:
                 return
             self._inner = self._open(self._head)
             data, self._head = memoryview(self._head), b""
@@ -208,6 +211,15 @@ class _HeaderDecoder(AudioDecoder):
             self._inner = self._open(self._head)
             yield from self._inner.feed_blocks(self._head)
         yield from self._inner.finish_blocks()
+
+    def _skip_tags(self) -> None:
+        """Drop ID3 tags before the audio, whose compressed texts FFmpeg would inflate."""
+        while True:
+            gone = min(self._tag, len(self._head))
+            self._head, self._tag = self._head[gone:], self._tag - gone
+            if self._tag or not (size := id3_bytes(self._head)):
+                return
+            self._tag = size
 
     def _open(self, head: bytes) -> AudioDecoder:
         found = container_of(head)

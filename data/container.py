@@ -28,8 +28,20 @@ _DEMUXERS = {
 # Containers that only a file on this machine may have. FFmpeg would open playlists, too, which name
 # other files and addresses.
 _FILE_DEMUXERS = "aac,aiff,amr,ape,asf,au,avi,caf,flv,mov,mpeg,mpegts,mxf,tta,w64,wv"
-# Look at no more of the beginning than the demuxer's own header: live audio must not wait.
-_OPTIONS = {"probesize": "2048", "analyzeduration": "0"}
+# Codecs that recordings of speech come in; FFmpeg has hundreds more, seldom looked at by anybody.
+_CODECS = (
+    *("aac", "ac3", "alac", "amrnb", "amrwb", "dca", "eac3", "flac", "mp1float", "mp2float"),
+    *("mp3float", "opus", "speex", "vorbis", "wavpack", "pcm_alaw", "pcm_mulaw", "pcm_u8"),
+    *(f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32") for order in ("le", "be")),
+)
+_OPTIONS = {
+    # Look at no more of the beginning than the demuxer's own header: live audio must not wait.
+    "probesize": "2048",
+    "analyzeduration": "0",
+    # FFmpeg decodes pictures to see how large they are: a megabyte may be one of a gigabyte.
+    "codec_whitelist": ",".join(_CODECS),
+    "max_streams": "32",
+}
 _FILE_OPTIONS = {"format_whitelist": _FILE_DEMUXERS}
 _READ_BYTES = 1 << 14
 
@@ -72,6 +84,7 @@ def decode_container(
         UnknownContainerError: FFmpeg does not know it either.
     """
     name = container.name.split("_")[0] if container else ""
+    known = _CODECS if container else av.codecs_available
     seconds = 0.0
     try:
         with av.open(
@@ -86,7 +99,7 @@ def decode_container(
             if not opened.streams.audio:
                 raise AudioError(f"the {name} file has no audio in it; send a recording of speech")
             stream = opened.streams.audio[0]
-            if stream.codec_context is None:
+            if stream.codec_context is None or stream.codec_context.codec.name not in known:
                 raise AudioError(
                     f"the audio in this {name} is in a codec that is not known here; "
                     "convert it to FLAC"

@@ -70,6 +70,15 @@ def container_of(head: bytes) -> Encoding | None:
     return None
 
 
+def id3_bytes(head: bytes) -> int:
+    """Bytes of the ID3 tag that a recording starts with; 0 if there is none."""
+    version, flags, size = head[3:5], head[5:6], head[6:10]
+    if head[:3] != b"ID3" or len(size) < 4 or 0xFF in version or max(size) > 0x7F:
+        return 0
+    header_and_footer = 20 if flags[0] & 0x10 else 10
+    return header_and_footer + sum(bits << 7 * (3 - place) for place, bits in enumerate(size))
+
+
 def check_rate(rate: int) -> None:
     """Refuse sample rates that are no audio or that we do not resample.
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 
 from ossicle.data.container import ByteSource, decode_container
 from ossicle.data.decoder import AudioDecoder
 from ossicle.data.formats import SAMPLE_RATE, AudioError, Encoding
+from ossicle.data.mp4 import SampleCount, first_box
 from ossicle.data.resampling import Samples, join
 
 # FFmpeg may take another path where it meets a short read (it loses the first frame of some MP3
@@ -24,6 +26,11 @@ from ossicle.data.resampling import Samples, join
 _READ_BYTES = 512
 _OUTPUT_LIMIT = 10 * SAMPLE_RATE
 _M4A_LIMIT = 64 << 20
+
+# A small recording may be much work, and a large one no sound at all. FFmpeg decodes speech a
+# hundred times as fast as it is spoken, and no picture in a recording is that large.
+_SILENT_BYTES = 16 << 20
+_SPARE_SECONDS = 5.0
 
 
 class _Exchange:
@@ -37,6 +44,8 @@ class _Exchange:
         self._hungry = False
         self._output: list[Samples] = []
         self._output_samples = 0
+        self._unheard = 0  # bytes since the last sound
+        self._heard = 0.0  # seconds
         self._done = False
         self._closed = False
         self._error: Exception | None = None
@@ -50,8 +59,11 @@ class _Exchange:
                 self._turn.notify_all()
                 self._turn.wait()
             # Closing looks like the end of the recording: PyAV would log an exception from here.
+            if self._closed or self._refuses():
+                return b""
             data = self._input[self._position : self._position + size]
             self._position += size
+            self._unheard += len(data)
             return data
 
     def run(self, decode: Callable[[ByteSource], Iterator[Samples]]) -> None:
@@ -61,6 +73,8 @@ class _Exchange:
                 with self._turn:
                     self._output.append(block)
                     self._output_samples += len(block)
+                    self._heard += len(block) / SAMPLE_RATE
+                    self._unheard = 0 if len(block) else self._unheard
                     while self._output_samples >= _OUTPUT_LIMIT and not self._closed:
                         self._turn.notify_all()
                         self._turn.wait()
@@ -69,11 +83,26 @@ class _Exchange:
         except Exception as error:
             with self._turn:
                 # To this thread, closing looks like a recording cut short: that error is nobody's.
-                self._error = None if self._closed else error
+                self._error = None if self._closed else self._error or error
         finally:
             with self._turn:
                 self._done = True
                 self._turn.notify_all()
+
+    def _refuses(self) -> bool:
+        """Whether the recording is more trouble than sound."""
+        work = time.thread_time()
+        if self._unheard > _SILENT_BYTES:
+            self._error = AudioError(
+                f"{self._unheard >> 20} MiB of the recording have no sound in them; send the "
+                "sound alone, or convert it to FLAC"
+            )
+        elif work > self._heard + _SPARE_SECONDS:
+            self._error = AudioError(
+                f"decoding takes too long: {work:.1f} s of work for {self._heard:.1f} s of audio; "
+                "convert it to FLAC"
+            )
+        return self._error is not None
 
     def exchange(self, data: bytes, end: bool = False) -> Iterator[Samples]:
         """For the caller: give bytes, get the blocks (N_i,) that they complete."""
@@ -135,7 +164,9 @@ class ContainerDecoder(AudioDecoder):
     ) -> None:
         super().__init__(max_seconds)
         self._container = container
-        self._collected: bytearray | None = bytearray() if container is Encoding.M4A else None
+        m4a = container is Encoding.M4A
+        self._collected: bytearray | None = bytearray() if m4a else None
+        self._count = SampleCount() if m4a else None
         self._exchange = exchange = _Exchange()
         # Neither the thread nor its arguments refer to this object, so that a forgotten decoder
         # is collected and takes its thread along.
@@ -156,11 +187,13 @@ class ContainerDecoder(AudioDecoder):
         self._exchange.close()
 
     def _push(self, data: memoryview) -> Iterator[Samples]:
+        if self._count is not None:
+            self._count.look_at(bytes(data))
         if self._collected is None:
             yield from self._exchange.exchange(bytes(data))
             return
         self._collected += data
-        first = _first_box(self._collected)
+        first = first_box(self._collected)
         if first == b"moov":
             collected, self._collected = bytes(self._collected), None
             yield from self._exchange.exchange(collected)
@@ -176,22 +209,3 @@ class ContainerDecoder(AudioDecoder):
             yield from self._exchange.exchange(b"", end=True)
         else:
             yield from self._decode(io.BytesIO(bytes(self._collected)))
-
-
-def _first_box(data: bytearray) -> bytes | None:
-    """Name of the first box of an MP4 file that decides how it can be read.
-
-    That is `moov`, the index, or `mdat`, the samples; `None` if neither has begun yet.
-    """
-    position = 0
-    while len(data) >= position + 16:
-        size = int.from_bytes(data[position : position + 4], "big")
-        name = bytes(data[position + 4 : position + 8])
-        if name in (b"moov", b"mdat"):
-            return name
-        if size == 1:
-            size = int.from_bytes(data[position + 8 : position + 16], "big")
-        if size < 8:
-            raise AudioError(f"the M4A file is damaged: a {name!r} box of {size} bytes")
-        position += size
-    return None

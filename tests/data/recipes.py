@@ -45,7 +45,8 @@ RECIPES = {
 
 
 def encode(speech: Int16, recipe: Recipe, path: Path) -> bytes:
-    with av.open(str(path), "w", format=recipe.muxer, options=recipe.options) as output:
+    options = {**recipe.options, "fflags": "+bitexact"}  # no random numbers in the file
+    with av.open(str(path), "w", format=recipe.muxer, options=options) as output:
         stream = output.add_stream(recipe.codec, rate=recipe.rate)
         stream.layout = recipe.layout
         whole = av.AudioFrame.from_ndarray(speech[None], format="s16", layout="mono")

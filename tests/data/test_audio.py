@@ -246,7 +246,8 @@ def test_container_without_audio(tmp_path: Path) -> None:
         (b"OggS" + b"\x00" * 5000, "not OGG audio"),
         (b"\x1a\x45\xdf\xa3" + b"\x55" * 5000, "not WEBM audio"),
         (b"\x00\x00\x00\x18ftypM4A " + b"\x00" * 5000, "M4A file is damaged"),
-        (b"ID3\x04" + b"\x00" * 5000, "not MP3 audio"),
+        (b"ID3\x04" + b"\x00" * 5000, "no audio we know"),
+        (b"\xff\xfb" + b"\x00" * 5000, "not MP3 audio"),
     ],
 )
 def test_what_is_no_audio_is_refused(data: bytes, message: str) -> None:
