@@ -152,14 +152,18 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
                 raise draining()
             yield call
         except Exception as error:
-            if isinstance(error, NoFreeSlot):
-                self._telemetry.metrics.refused.labels("no_free_slot").inc()
-            refusal = as_service_error(error)
-            if refusal.logged:
-                call.facts["reason"] = refusal.logged
-            if refusal.code is grpc.StatusCode.INTERNAL:
-                log.exception("%s has failed", call.method)
-            await refusal.abort(context, call.request_id)
+            # Not here: the error knows this frame, which must not know the error when it is left.
+            await self._refuse(error, context, call)
+
+    async def _refuse(self, error: Exception, context: Context, call: Call) -> None:
+        if isinstance(error, NoFreeSlot):
+            self._telemetry.metrics.refused.labels("no_free_slot").inc()
+        refusal = as_service_error(error)
+        if refusal.logged:
+            call.facts["reason"] = refusal.logged
+        if refusal.code is grpc.StatusCode.INTERNAL:
+            log.error("%s has failed", call.method, exc_info=error)
+        await refusal.abort(context, call.request_id)
 
 
 async def _finals(stream: AioStream, observer: StreamObserver) -> list[Final]:

@@ -21,6 +21,7 @@ from .limits import Limits
 from .models import Models, ServedModel
 from .pace import Pace
 from .telemetry.stream import StreamObserver
+from .waiting import NotInTimeError, in_time
 
 T = TypeVar("T")
 
@@ -135,18 +136,14 @@ class StreamingCall:
         Raises:
             ServiceError: DEADLINE_EXCEEDED if it reads none for too long.
         """
-        sending = asyncio.ensure_future(write(response))
         try:
-            await asyncio.wait({sending}, timeout=self._limits.idle_timeout_seconds)
-        finally:
-            sending.cancel()
-        if not sending.done():
+            await in_time(write(response), self._limits.idle_timeout_seconds)
+        except NotInTimeError:
             raise ServiceError(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 f"no result was read for {self._limits.idle_timeout_seconds:g} s; read them as "
                 "they come",
-            )
-        await sending
+            ) from None
 
     async def _read(
         self,
@@ -185,15 +182,10 @@ class StreamingCall:
         Raises:
             ServiceError: UNAVAILABLE if it was cut off.
         """
-        task = asyncio.create_task(work)
-        either: set[asyncio.Future[Any]] = {task, self._drain}
         try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            task.cancel()
-        if task.done():
-            return task.result()
-        raise draining()
+            return await in_time(work, unless=[self._drain])
+        except NotInTimeError:
+            raise draining() from None
 
     async def _handle(
         self, request: pb.StreamingRecognizeRequest, intake: AudioIntake, stream: AioStream
@@ -227,28 +219,27 @@ class StreamingCall:
                 long as it may, UNIMPLEMENTED for an unknown field.
         """
         left = self._ends - time.monotonic()
-        # Not wait_for, which before Python 3.12 may lose that it was cancelled.
-        message = asyncio.ensure_future(anext(requests, None))
         try:
-            await asyncio.wait({message}, timeout=min(left, self._limits.idle_timeout_seconds))
-        finally:
-            message.cancel()
+            request = await in_time(
+                anext(requests, None), min(left, self._limits.idle_timeout_seconds)
+            )
+        except NotInTimeError:
+            if time.monotonic() < self._ends:
+                raise ServiceError(
+                    grpc.StatusCode.DEADLINE_EXCEEDED,
+                    f"nothing was sent for {self._limits.idle_timeout_seconds:g} s; send audio, "
+                    "silence too, or half-close",
+                ) from None
+            request = None
         if time.monotonic() >= self._ends:
             raise ServiceError(
                 grpc.StatusCode.OUT_OF_RANGE,
                 f"the stream has been open for {self._limits.max_call_seconds:g} s, as long as "
                 "one may; go on in another",
             )
-        if message.done():
-            request = message.result()
-            if request is not None:
-                convert.refuse_unknown_fields(request)
-            return request
-        raise ServiceError(
-            grpc.StatusCode.DEADLINE_EXCEEDED,
-            f"nothing was sent for {self._limits.idle_timeout_seconds:g} s; send audio, silence "
-            "too, or half-close",
-        )
+        if request is not None:
+            convert.refuse_unknown_fields(request)
+        return request
 
 
 def check_message_size(audio: bytes, limits: Limits) -> None:

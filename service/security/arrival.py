@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from ossicle.service.errors import ServiceError, as_service_error, invalid
 from ossicle.service.telemetry.call import current_call
+from ossicle.service.waiting import NotInTimeError, in_time
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -80,21 +80,17 @@ async def _arrived(requests: AsyncIterator[Any], context: Context, seconds: floa
     Raises:
         grpc.aio.AbortError: it has not arrived in time, there is none, or it is no message.
     """
-    request = asyncio.ensure_future(anext(requests, None))
+    refusal = invalid("the request is missing; send one")
+    request = None
     try:
-        await asyncio.wait({request}, timeout=seconds)
-    finally:
-        request.cancel()
-    if not request.done():
-        error = ServiceError(
+        request = await in_time(anext(requests, None), seconds)
+    except NotInTimeError:
+        refusal = ServiceError(
             grpc.StatusCode.DEADLINE_EXCEEDED,
             f"the request has not arrived within {seconds:g} s; send long recordings as a stream",
         )
-        await error.abort(context, name_of_call())
-    try:
-        found = request.result()
     except DecodeError as error:
-        await as_service_error(error).abort(context, name_of_call())
-    if found is None:
-        await invalid("the request is missing; send one").abort(context, name_of_call())
-    return found
+        refusal = as_service_error(error)
+    if request is None:
+        await refusal.abort(context, name_of_call())
+    return request

@@ -67,15 +67,23 @@ class CallObserver(grpc.aio.ServerInterceptor):
         if inspect.isasyncgenfunction(behaviour):
 
             async def generate(request: Any, context: Any) -> AsyncIterator[Any]:
-                with self._call(path, context):
-                    async for response in behaviour(request, context):
-                        yield response
+                try:
+                    with self._call(path, context):
+                        async for response in behaviour(request, context):
+                            yield response
+                except grpc.aio.AbortError as aborted:
+                    del request, context
+                    raise _bare(aborted) from None
 
             return generate
 
         async def answer(request: Any, context: Any) -> Any:
-            with self._call(path, context):
-                return await behaviour(request, context)
+            try:
+                with self._call(path, context):
+                    return await behaviour(request, context)
+            except grpc.aio.AbortError as aborted:
+                del request, context
+                raise _bare(aborted) from None
 
         return answer
 
@@ -111,6 +119,17 @@ class CallObserver(grpc.aio.ServerInterceptor):
                 if end is not None:
                     end(code)
                 _log_end(path, call, code, seconds, context)
+
+
+def _bare(aborted: grpc.aio.AbortError) -> grpc.aio.AbortError:
+    """An error that no longer knows where it came through and what it came from.
+
+    gRPC keeps it with the call that it ended. The frames that it knows by its traceback know the
+    call in turn, and what the call had: a decoder's memory, too. All that would stay until Python
+    looks for objects that know each other, which is seldom, and does not see how large they are.
+    """
+    aborted.__context__ = None
+    return aborted.with_traceback(None)
 
 
 def _code(context: grpc.aio.ServicerContext[Any, Any]) -> grpc.StatusCode:

@@ -85,10 +85,12 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
 class LiveStream:
     """A stream whose requests a test sends one by one."""
 
-    def __init__(self, stub: Any, *requests: pb.StreamingRecognizeRequest) -> None:
+    def __init__(
+        self, stub: Any, *requests: pb.StreamingRecognizeRequest, timeout: float = TIMEOUT
+    ) -> None:
         self._requests = list(requests)
         self._more = threading.Semaphore(len(requests))
-        self.call = stub.StreamingRecognize(self._iterate(), timeout=TIMEOUT)
+        self.call = stub.StreamingRecognize(self._iterate(), timeout=timeout)
 
     def _iterate(self) -> Iterator[pb.StreamingRecognizeRequest]:
         while self._more.acquire(timeout=TIMEOUT) and self._requests:

@@ -1,0 +1,41 @@
+"""Waiting for something, but not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class NotInTimeError(Exception):
+    """What was waited for has not come."""
+
+
+async def in_time(
+    work: Awaitable[T],
+    seconds: float | None = None,
+    unless: Iterable[asyncio.Future[Any]] = (),
+) -> T:
+    """What ``work`` returns; it is cancelled if it is not done in time.
+
+    Args:
+        work: what is waited for.
+        seconds: how long it may take; None for as long as it takes.
+        unless: the waiting ends, too, when one of these is done.
+
+    Raises:
+        NotInTimeError: it is not done.
+        Exception: its own.
+    """
+    # Not wait_for, which before Python 3.12 may lose that it was cancelled.
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task, *unless), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+    finally:
+        task.cancel()
+        del task  # whose error knows this frame: the two would stay in memory
+    raise NotInTimeError
