@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf import any_pb2
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import RetryInfo
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from ossicle.data.audio import AudioError, AudioTooLongError
@@ -20,6 +20,9 @@ from .engine import EngineStopped, NoFreeSlot
 LONGEST_MESSAGE_BYTES = 1000
 # What of a request's value is quoted: the message must have room for the remedy after it.
 QUOTED_CHARACTERS = 40
+# The reason of a google.rpc.ErrorInfo: other processes on the port may have room.
+PROCESS_FULL = "PROCESS_FULL"
+DOMAIN = "ossicle"
 # A stream lasts minutes; asking more often than this finds no other answer.
 RETRY_SECONDS = 2
 
@@ -32,6 +35,7 @@ class ServiceError(Exception):
         message: what is wrong, naming the value, and what to do.
         retry_seconds: when trying again makes sense; 0 if it does not.
         logged: what the log says instead, where the message quotes words or audio of the client.
+        processes: that share the server's port; another connection may reach another of them.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class ServiceError(Exception):
         message: str,
         retry_seconds: int = 0,
         logged: str | None = None,
+        processes: int = 1,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -47,6 +52,7 @@ class ServiceError(Exception):
         self.message = encoded.decode(errors="ignore")
         self.retry_seconds = retry_seconds
         self.logged = logged
+        self.processes = processes
 
     async def abort(self, context: grpc.aio.ServicerContext[Any, Any], request_id: str) -> NoReturn:
         """End the call; ``request_id`` goes with the status as ``x-request-id``.
@@ -56,12 +62,25 @@ class ServiceError(Exception):
         """
         status = Status(code=self.code.value[0], message=self.message)
         if self.retry_seconds:
-            detail = any_pb2.Any()
-            detail.Pack(RetryInfo(retry_delay=Duration(seconds=self.retry_seconds)))
-            status.details.append(detail)
+            _add(status, RetryInfo(retry_delay=Duration(seconds=self.retry_seconds)))
+        if self.processes > 1:
+            _add(
+                status,
+                ErrorInfo(
+                    reason=PROCESS_FULL,
+                    domain=DOMAIN,
+                    metadata={"processes": str(self.processes)},
+                ),
+            )
         details = rpc_status.to_status(status).trailing_metadata
         await context.abort(self.code, self.message, (*details, ("x-request-id", request_id)))
         raise AssertionError("abort has returned")
+
+
+def _add(status: Status, detail: Message) -> None:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    status.details.append(packed)
 
 
 def quoted(value: str) -> str:

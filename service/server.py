@@ -29,6 +29,7 @@ from .servicer import SpeechServicer
 from .telemetry.calls import CallObserver
 from .telemetry.telemetry import Telemetry
 from .web.config import WebConfig
+from .workers.share import Share
 
 if TYPE_CHECKING:
     from .web.server import WebServer
@@ -53,6 +54,9 @@ class SpeechServer:
         security: who may connect; by default everybody, in clear text, so that only an address
             that nobody but this machine reaches is allowed.
         web: where HTTP is served too; None for gRPC alone.
+        share: what it is among several processes that listen on its ports; None if it is alone.
+            ``limits`` are its own.
+        on_failure: called from an engine's thread if a model has failed.
 
     Raises:
         ValueError: a model cannot be decoded so, two have the same name, or the server would not
@@ -71,6 +75,8 @@ class SpeechServer:
         telemetry: Telemetry | None = None,
         security: Security | None = None,
         web: WebConfig | None = None,
+        share: Share | None = None,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self.security = security or Security()
         self.security.check(host)
@@ -81,10 +87,12 @@ class SpeechServer:
         self.port = port
         self.web = web
         self.web_port = 0
+        self.share = share
+        self._on_failure = on_failure
         self.models = Models(
             models, self.limits, self.search, self.telemetry.metrics, self._engine_failed
         )
-        self.telemetry.metrics.set_limits(self.limits)
+        self.telemetry.metrics.set_limits(self.told_limits)
         if tls := self.security.server_tls:
             self.telemetry.metrics.watch_certificate(
                 str(self.security.tls_cert), lambda: tls.certificate.expires
@@ -105,6 +113,11 @@ class SpeechServer:
         return f"{scheme}://{host}:{self.web_port}/"
 
     @property
+    def told_limits(self) -> Limits:
+        """The limits that clients are told: those of all processes on the port together."""
+        return self.share.limits if self.share else self.limits
+
+    @property
     def engine(self) -> Engine:
         """What runs the default model."""
         return self.models.default.engine
@@ -112,20 +125,31 @@ class SpeechServer:
     async def start(self) -> None:
         """Listen, and serve once the models are warm; health is NOT_SERVING until then.
 
+        A server that shares its ports listens once it is warm: others answer meanwhile.
+
         Raises:
             OSError: the address cannot be listened on.
             EngineStopped: a model does not run.
         """
         self._loop = asyncio.get_running_loop()
-        self._servicer = SpeechServicer(self.models, self.limits, self.search, self.telemetry)
         self._health = HealthServicer()
+        if self.share:
+            await self.models.start()
+        processes = self.share.processes if self.share else 1
+        self._servicer = SpeechServicer(
+            self.models, self.limits, self.search, self.telemetry, self.told_limits, processes
+        )
         observer = CallObserver(self.telemetry.metrics, self.telemetry.tracing)
         refused = self.telemetry.metrics.refused
         gate = Gate(
-            self.security.known_tokens, self.limits, lambda reason: refused.labels(reason).inc()
+            self.security.known_tokens,
+            self.limits,
+            lambda reason: refused.labels(reason).inc(),
+            self.share.quota if self.share else None,
+            processes,
         )
         interceptors = (observer, gate)
-        options = _options(self.limits, self.security)
+        options = _options(self.limits, self.security, bool(self.share))
         self._server = grpc.aio.server(interceptors=interceptors, options=options)
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -165,7 +189,7 @@ class SpeechServer:
             self.models,
             tls.context() if tls else None,
         )
-        self.web_port = await self._web_server.start(self.host)
+        self.web_port = await self._web_server.start(self.host, shared=bool(self.share))
 
     async def reload(self) -> None:
         """Read the folders of the models anew and let new streams have what they hold now.
@@ -209,6 +233,7 @@ class SpeechServer:
 
     def _engine_failed(self) -> None:
         """Called by an engine's thread."""
+        self._on_failure()
         status = health_pb2.HealthCheckResponse.NOT_SERVING
         asyncio.run_coroutine_threadsafe(self._set_health(status), self._loop)
 
@@ -281,7 +306,7 @@ def _listen(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int
         ) from error
 
 
-def _options(limits: Limits, security: Security) -> list[tuple[str, int]]:
+def _options(limits: Limits, security: Security, shared: bool) -> list[tuple[str, int]]:
     # Clients whose certificate is no longer accepted must not stay for ever; running streams do
     # not notice that others go to a new connection.
     age = [("grpc.max_connection_age_ms", 3_600_000)] if security.tls_client_ca else []
@@ -290,7 +315,7 @@ def _options(limits: Limits, security: Security) -> list[tuple[str, int]]:
         # Twice the limit, so that what is a little too large is refused by us, with the remedy.
         ("grpc.max_receive_message_length", min(2 * limits.max_message_bytes, (1 << 31) - 1)),
         # A second server on the port is an error, not a silent share of the calls.
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(shared)),
         # Clients that vanish without a word are found out and free their slots, within 40 s: by
         # default gRPC waits a minute for some pings, and between others.
         ("grpc.keepalive_time_ms", 30_000),

@@ -45,15 +45,25 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         limits: what clients may do.
         search: how transcripts are searched for unless a client says.
         telemetry: what of the calls is watched.
+        told_limits: what clients are told that they may do, where that is not the same.
+        processes: that serve on the port, this one included.
     """
 
     def __init__(
-        self, models: Models, limits: Limits, search: DecodingConfig, telemetry: Telemetry
+        self,
+        models: Models,
+        limits: Limits,
+        search: DecodingConfig,
+        telemetry: Telemetry,
+        told_limits: Limits | None = None,
+        processes: int = 1,
     ) -> None:
         self._models = models
         self._limits = limits
         self._search = search
         self._telemetry = telemetry
+        self._told_limits = told_limits or limits
+        self._processes = processes
         self._pool = ThreadPoolExecutor(DECODING_THREADS, "ossicle-decode")
         self._drain: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -97,7 +107,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         """Say what this server can do."""
         async with self._call(context) as call:
             convert.refuse_unknown_fields(request)
-            return convert.model_list(self._models.loaded, self._limits, call.request_id)
+            return convert.model_list(self._models.loaded, self._told_limits, call.request_id)
 
     async def _recognize(self, request: pb.RecognizeRequest, call: Call) -> pb.RecognizeResponse:
         convert.refuse_unknown_fields(request)
@@ -156,9 +166,10 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
             await self._refuse(error, context, call)
 
     async def _refuse(self, error: Exception, context: Context, call: Call) -> None:
+        refusal = as_service_error(error)
         if isinstance(error, NoFreeSlot):
             self._telemetry.metrics.refused.labels("no_free_slot").inc()
-        refusal = as_service_error(error)
+            refusal.processes = self._processes
         if refusal.logged:
             call.facts["reason"] = refusal.logged
         if refusal.code is grpc.StatusCode.INTERNAL:

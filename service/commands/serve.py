@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import fields
+from typing import Annotated
 
 import typer
 from ossicle.model.commands.options import Search, thread_count
-from ossicle.service.commands.options import (
-    USAGE,
-    ThreadsOption,
-    with_group,
-)
+from ossicle.service.commands.options import USAGE, with_group
 from ossicle.service.commands.output import errors_in_one_line, fail
 from ossicle.service.commands.security import SecurityOptions, with_security
+from ossicle.service.commands.serving import Serving, banner, description
 from ossicle.service.commands.telemetry import TelemetryOptions, with_telemetry
 from ossicle.service.commands.web import WebOptions, with_web
 from ossicle.service.limits import Limits, environment_variable, flag
 from ossicle.service.telemetry.logs import LogFormat
-
-if TYPE_CHECKING:
-    from ossicle.model.decoding.decoders import Decoding, DecodingConfig
-    from ossicle.model.folder import LoadedModel
-    from ossicle.service.server import SpeechServer
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +65,23 @@ def serve_command(
             "Else what OSSICLE_MODEL says, several with commas between them, or the bundled model.",
         ),
     ] = None,
-    threads: ThreadsOption = 0,
+    workers: Annotated[
+        int,
+        typer.Option(
+            envvar="OSSICLE_WORKERS",
+            min=1,
+            help="Processes that share the port, each with a part of the streams; Linux only.",
+        ),
+    ] = 1,
+    threads: Annotated[
+        int,
+        typer.Option(
+            envvar="OSSICLE_THREADS",
+            min=0,
+            help="Threads of the network in each process; 0: one for each core, divided among the "
+            "workers.",
+        ),
+    ] = 0,
     decoder: Annotated[
         Search | None,
         typer.Option(
@@ -102,106 +109,50 @@ def serve_command(
     Without a certificate it listens in clear text, and only where no other machine can reach it.
     At the end every stream is still sent its last final result.
     """
-    from ossicle.model.decoding.decoders import DecodingConfig
+    serving = Serving(
+        models=tuple(model or ()),
+        threads=threads or max(1, thread_count(0) // workers),
+        decoder=decoder.value if decoder else None,
+        beam_width=beam_width,
+        host=host,
+        port=port,
+        limits=limits,
+        security=security,
+        web=web.config,
+    )
+
+    def announce(greeting: str, facts: dict[str, str | int | float]) -> None:
+        if telemetry.log_format is LogFormat.JSON:
+            log.info("serving", extra={"facts": facts})
+        else:
+            print(greeting, flush=True)
+
+    if workers > 1:
+        from ossicle.service.commands.workers import supervise
+
+        with errors_in_one_line(OSError):
+            try:
+                supervise(serving, workers, telemetry, announce)
+            except ValueError as error:
+                fail(str(error), USAGE)
+        return
+
     from ossicle.model.runtime import ModelError
     from ossicle.service.engine import EngineStopped
-    from ossicle.service.server import SpeechServer, run_server
+    from ossicle.service.server import run_server
 
-    threads = thread_count(threads)
-    search = DecodingConfig(decoder.value if decoder else None, beam_width)
     with (
         errors_in_one_line(ModelError, EngineStopped, OSError),
         telemetry.started() as (watched, metrics),
     ):
         try:
-            server = SpeechServer(
-                load_models(model, threads),
-                limits,
-                host,
-                port,
-                search=search,
-                telemetry=watched,
-                security=security,
-                web=web.config,
-            )
+            server = serving.server(watched)
         except ValueError as error:
             fail(str(error), USAGE)
-
-        def announce(server: SpeechServer) -> None:
-            if telemetry.log_format is LogFormat.JSON:
-                log.info("serving", extra={"facts": description(server, threads, metrics)})
-            else:
-                print(banner(server, threads, metrics), flush=True)
-
-        run_server(server, announce)
-
-
-def load_models(names: list[str] | None, threads: int) -> list[LoadedModel]:
-    """The models to serve.
-
-    Args:
-        names: of bundled models, or folders; None for what OSSICLE_MODEL says, or the default.
-        threads: of the processor, for one step.
-
-    Raises:
-        ModelError: one is not there or cannot be loaded.
-    """
-    from ossicle.model.folder import LoadedModel
-    from ossicle.model.runtime import find_model
-
-    variable = os.environ.get("OSSICLE_MODEL", "")
-    wanted = names or [name.strip() for name in variable.split(",")]
-    return [LoadedModel.load(find_model(name), threads) for name in wanted]
-
-
-def description(server: SpeechServer, threads: int, metrics: str) -> dict[str, str | int | float]:
-    """What a newly started server says of itself in one line of its log."""
-    return {
-        "address": server.address,
-        "transport": server.security.transport(server.host),
-        "clients": server.security.clients(),
-        "health": server.security.health(server.address),
-        "page": server.page,
-        "metrics": metrics,
-        "model": ",".join(model.info.name for model in server.models.all),
-        "threads": threads,
-        **asdict(server.limits),
-    }
-
-
-def banner(server: SpeechServer, threads: int, metrics: str) -> str:
-    """What a newly started server says of itself: where it is, what it serves, its limits."""
-    from ossicle.service.client.messages import AUTO, ENCODINGS
-
-    models = "\n".join(
-        f"model      {info.name} ({info.language}, look-ahead {info.lookahead_ms} ms)"
-        for info in (model.info for model in server.models.all)
-    )
-    encodings = ", ".join(encoding for encoding in ENCODINGS if encoding != AUTO)
-    limits = "\n".join(f"  {line}" for line in server.limits.describe())
-    decoder = ", ".join(
-        dict.fromkeys(searching(model.decoding, server.search) for model in server.models.all)
-    )
-    return (
-        f"serving on {server.address}\n"
-        f"{models}\n"
-        f"audio      {encodings}; 8 to 192 kHz\n"
-        f"threads    {threads}\n"
-        f"decoder    {decoder}\n"
-        f"transport  {server.security.transport(server.host)}\n"
-        f"clients    {server.security.clients()}\n"
-        f"health     {server.security.health(server.address)}\n"
-        f"page       {server.page or 'not served (--http 8080)'}\n"
-        f"metrics    {metrics or 'not served'}\n"
-        f"limits\n{limits}"
-    )
-
-
-def searching(decoding: Decoding, chosen: DecodingConfig) -> str:
-    """For people: how transcripts of a model are searched for unless a client says."""
-    search: str = chosen.search or ("beam" if decoding.language else "greedy")
-    if search != "beam":
-        return search
-    width = chosen.beam_width or decoding.settings.beam.width
-    language = "a" if decoding.language else "no"
-    return f"beam of {width} hypotheses, {language} language model"
+        run_server(
+            server,
+            lambda server: announce(
+                banner(server, serving.threads, metrics),
+                description(server, serving.threads, metrics),
+            ),
+        )

@@ -69,8 +69,11 @@ class TelemetryOptions:
     ] = False
 
     @contextmanager
-    def started(self) -> Iterator[tuple[Telemetry, str]]:
+    def started(self, worker: int | None = None) -> Iterator[tuple[Telemetry, str]]:
         """Log, trace and serve metrics meanwhile; what cannot be done ends the command.
+
+        Args:
+            worker: the number of this process; None if it is alone.
 
         Yields:
             What a server is to be given, and the address of its metrics, "" if they are not served.
@@ -78,9 +81,10 @@ class TelemetryOptions:
         Raises:
             OSError: metrics cannot be served there.
         """
+        from ossicle.service.telemetry.page import served_over_http
         from ossicle.service.telemetry.telemetry import Telemetry
 
-        configure_logging(self.log_format)
+        configure_logging(self.log_format, worker=worker)
         with ExitStack() as stack:
             tracing = None
             if self.traces:
@@ -93,7 +97,9 @@ class TelemetryOptions:
             telemetry = Telemetry(tracing=tracing, log_transcripts=self.log_transcripts)
             address = ""
             if self.metrics_port is not None:
-                served = telemetry.metrics.served(self.metrics_host, self.metrics_port)
+                served = served_over_http(
+                    telemetry.metrics.registry, self.metrics_host, self.metrics_port
+                )
                 address = stack.enter_context(served)
             yield telemetry, address
 

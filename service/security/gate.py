@@ -12,7 +12,7 @@ from ossicle.service.limits import Limits
 
 from .arrival import awaiting, name_of_call, reading
 from .caller import caller
-from .quota import Quota
+from .quota import OverQuota, OwnQuota, TokenQuota
 from .tokens import Token, find_token
 from .watched import Watched
 
@@ -38,6 +38,8 @@ class Gate(grpc.aio.ServerInterceptor):
         limits: how many calls may be open, health checks apart, and how long a request may take
             to arrive.
         on_refusal: told of each refusal in one word, for a metric.
+        quota: where it is counted what tokens use; None for here.
+        processes: that share the port with this one, itself included.
     """
 
     def __init__(
@@ -45,11 +47,14 @@ class Gate(grpc.aio.ServerInterceptor):
         tokens: Watched[tuple[Token, ...]] | None,
         limits: Limits,
         on_refusal: Callable[[str], None] = lambda reason: None,
+        quota: TokenQuota | None = None,
+        processes: int = 1,
     ) -> None:
         self._tokens = tokens
         self._limits = limits
         self._on_refusal = on_refusal
-        self._quota = Quota()
+        self._quota = quota or OwnQuota()
+        self._processes = processes
         self._open = {True: 0, False: 0}  # of health checks, and of all else
 
     async def intercept_service(
@@ -62,7 +67,7 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler is None:
             return None  # there is no such method, whoever asks
         try:
-            self._admit(details.method, details.invocation_metadata)
+            await self._admit(details.method, details.invocation_metadata)
         except _RefusalError as refused:
             self._on_refusal(refused.reason)
             return _refusing(refused.error)
@@ -70,7 +75,7 @@ class Gate(grpc.aio.ServerInterceptor):
             return reading(handler)
         return awaiting(handler, self._limits.recording_arrival_seconds)
 
-    def _admit(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    async def _admit(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         """Let a call in.
 
         Raises:
@@ -87,24 +92,25 @@ class Gate(grpc.aio.ServerInterceptor):
                     f"{most} calls are open, as many as this server answers at the same time; try "
                     f"again in {RETRY_SECONDS} s",
                     RETRY_SECONDS,
+                    processes=self._processes,
                 ),
             )
         if token:
             caller.set(token.name)
-            self._count(token, method)
+            await self._count(token, method)
         self._open[health] += 1
         self._when_over(lambda: self._close(health))
 
-    def _count(self, token: Token, method: str) -> None:
+    async def _count(self, token: Token, method: str) -> None:
         try:
-            self._quota.call(token)
-        except ServiceError as error:
-            raise _RefusalError("token_rate", error) from None
+            await self._quota.call(token)
+        except OverQuota as over:
+            raise _over_quota("token_rate", over) from None
         if method.endswith(_STREAMS):
             try:
-                self._quota.begin_stream(token)
-            except ServiceError as error:
-                raise _RefusalError("token_streams", error) from None
+                await self._quota.begin_stream(token)
+            except OverQuota as over:
+                raise _over_quota("token_streams", over) from None
             self._when_over(lambda: self._quota.end_stream(token))
 
     def _close(self, health: bool) -> None:
@@ -167,6 +173,11 @@ def _shown(metadata: Iterable[tuple[str, str | bytes]], tokens: tuple[Token, ...
 
 def _unauthenticated(reason: str, message: str) -> _RefusalError:
     return _RefusalError(reason, ServiceError(grpc.StatusCode.UNAUTHENTICATED, message))
+
+
+def _over_quota(reason: str, over: OverQuota) -> _RefusalError:
+    error = ServiceError(grpc.StatusCode.RESOURCE_EXHAUSTED, over.message, over.retry_seconds)
+    return _RefusalError(reason, error)
 
 
 def _refusing(error: ServiceError) -> Handler:

@@ -5,11 +5,66 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-
-import grpc
-from ossicle.service.errors import RETRY_SECONDS, ServiceError
+from typing import Protocol
 
 from .tokens import Token
+
+# A stream lasts minutes.
+_STREAM_SECONDS = 2
+
+
+class OverQuota(Exception):  # noqa: N818 - a state of the service, not a fault
+    """The holder of a token may not use more now.
+
+    Args:
+        message: what there is too much of, and what to do.
+        retry_seconds: when trying again makes sense.
+    """
+
+    def __init__(self, message: str, retry_seconds: int) -> None:
+        super().__init__(message, retry_seconds)
+        self.message = message
+        self.retry_seconds = retry_seconds
+
+
+class TokenQuota(Protocol):
+    """What the calls of one process count by, wherever the counting is done; see :class:`Quota`."""
+
+    async def call(self, token: Token) -> None:
+        """Count a call.
+
+        Raises:
+            OverQuota: it has made too many.
+        """
+
+    async def begin_stream(self, token: Token) -> None:
+        """Count a stream, until :meth:`end_stream` of the same token.
+
+        Raises:
+            OverQuota: it has too many; this one is not counted.
+        """
+
+    def end_stream(self, token: Token) -> None:
+        """Count a stream no more."""
+
+
+class OwnQuota:
+    """Counting in the process itself, which shares its tokens with no other."""
+
+    def __init__(self) -> None:
+        self._quota = Quota()
+
+    async def call(self, token: Token) -> None:
+        """As :meth:`Quota.call`."""
+        self._quota.call(token)
+
+    async def begin_stream(self, token: Token) -> None:
+        """As :meth:`Quota.begin_stream`."""
+        self._quota.begin_stream(token)
+
+    def end_stream(self, token: Token) -> None:
+        """As :meth:`Quota.end_stream`."""
+        self._quota.end_stream(token)
 
 
 class Quota:
@@ -32,7 +87,7 @@ class Quota:
         """Count a call.
 
         Raises:
-            ServiceError: RESOURCE_EXHAUSTED, and when to come again.
+            OverQuota: it has made too many.
         """
         most = token.max_calls_per_minute
         if not most:
@@ -46,8 +101,7 @@ class Quota:
             return
         self._buckets[token.name] = (left, now)
         wait = math.ceil((1 - left) * 60 / most)
-        raise ServiceError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
+        raise OverQuota(
             f"the token {token.name} has made the {most} calls that it may make in a minute; try "
             f"again in {wait} s",
             wait,
@@ -57,16 +111,15 @@ class Quota:
         """Count a stream, until :meth:`end_stream` of the same token.
 
         Raises:
-            ServiceError: RESOURCE_EXHAUSTED; it is not counted then.
+            OverQuota: it has too many; this one is not counted.
         """
         count = self._streams.get(token.name, 0)
         if token.max_streams and count >= token.max_streams:
             plural = "s" if count > 1 else ""
-            raise ServiceError(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
+            raise OverQuota(
                 f"the token {token.name} has {count} stream{plural} open, as many as it may; end "
-                f"one, or try again in {RETRY_SECONDS} s",
-                RETRY_SECONDS,
+                f"one, or try again in {_STREAM_SECONDS} s",
+                _STREAM_SECONDS,
             )
         self._streams[token.name] = count + 1
 

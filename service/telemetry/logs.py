@@ -13,6 +13,7 @@ import logging
 import sys
 from datetime import datetime, timezone
 from enum import Enum
+from functools import partial
 from typing import TextIO
 
 from .call import Fact, current_call
@@ -25,9 +26,19 @@ class LogFormat(str, Enum):
     JSON = "json"
 
 
-def configure_logging(form: LogFormat = LogFormat.TEXT, file: TextIO | None = None) -> None:
-    """Write the log of this process, from INFO on, to ``file``; None for standard error."""
+def configure_logging(
+    form: LogFormat = LogFormat.TEXT, file: TextIO | None = None, worker: int | None = None
+) -> None:
+    """Write the log of this process, from INFO on.
+
+    Args:
+        form: how lines look.
+        file: where to; None for standard error.
+        worker: the number of this process, which every line then tells; None if it is alone.
+    """
     handler = logging.StreamHandler(file or sys.stderr)
+    if worker is not None:
+        handler.addFilter(partial(_with_worker, worker))
     handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
@@ -39,6 +50,11 @@ def facts_of(record: logging.LogRecord) -> dict[str, Fact]:
     if call is not None:
         facts.setdefault("request_id", call.request_id)
     return facts
+
+
+def _with_worker(worker: int, record: logging.LogRecord) -> bool:
+    record.facts = {**getattr(record, "facts", {}), "worker": worker}
+    return True
 
 
 class TextFormatter(logging.Formatter):

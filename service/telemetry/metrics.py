@@ -8,8 +8,7 @@ is asked for. Every histogram has buckets of its own, with edges where a limit o
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from importlib.metadata import version
@@ -22,7 +21,6 @@ from prometheus_client import (
     GCCollector,
     Histogram,
     ProcessCollector,
-    start_http_server,
 )
 
 if TYPE_CHECKING:
@@ -155,35 +153,6 @@ class ServerMetrics:
     def watch_certificate(self, file: str, expires: Callable[[], float]) -> None:
         """Look up when the server's certificate ends, in Unix time, with every page."""
         self._certificate.labels(file).set_function(expires)
-
-    @contextmanager
-    def served(self, host: str, port: int) -> Iterator[str]:
-        """Serve the page over HTTP meanwhile.
-
-        Args:
-            host: address to listen on.
-            port: 0 for any that is free.
-
-        Yields:
-            The page's address.
-
-        Raises:
-            OSError: the address cannot be listened on.
-        """
-        try:
-            server, thread = start_http_server(port, host, self.registry)
-        except OSError as error:
-            raise OSError(
-                f"cannot serve metrics on {host}:{port}: {error.strerror or error}; choose another "
-                "--metrics-port"
-            ) from error
-        shown = f"[{host}]" if ":" in host else host
-        try:
-            yield f"http://{shown}:{server.server_port}/metrics"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"ossicle_{name}", text, labels, registry=self.registry)

@@ -102,8 +102,12 @@ class WebServer:
             shutdown_timeout=0.1,
         )
 
-    async def start(self, host: str) -> int:
+    async def start(self, host: str, *, shared: bool = False) -> int:
         """Listen, and return the port.
+
+        Args:
+            host: the address.
+            shared: with other processes that listen there.
 
         Raises:
             OSError: the address cannot be listened on.
@@ -117,6 +121,7 @@ class WebServer:
                 self._config.port,
                 ssl=self._tls,
                 ssl_handshake_timeout=_PATIENCE_SECONDS if self._tls else None,
+                reuse_port=shared or None,
             )
         except OSError as error:
             await self._runner.cleanup()

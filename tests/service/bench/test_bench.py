@@ -19,6 +19,7 @@ from ossicle.service.cli import app
 from ossicle.service.client.access import Access
 from ossicle.service.limits import Limits
 from ossicle.service.telemetry.metrics import ServerMetrics
+from ossicle.service.telemetry.page import served_over_http
 from typer.testing import CliRunner
 
 runner = CliRunner()
@@ -100,7 +101,10 @@ def test_words_that_others_change_are_found(serve: Any, tapes: Any, taped: Path)
                 samples = np.where(samples > 0.015, np.float32(0.27), samples)
             return super().step(samples, state)
 
-    with serve(Leaking()) as server, server.telemetry.metrics.served("127.0.0.1", 0) as metrics:
+    with (
+        serve(Leaking()) as server,
+        served_over_http(server.telemetry.metrics.registry, "127.0.0.1", 0) as metrics,
+    ):
         done = bench(
             *("--manifest", str(taped), "-n", "4", "--server", server.address),
             *("--metrics", metrics, "--json", "--chunk-ms", "160", "--ramp", "0"),
@@ -221,7 +225,7 @@ def test_the_page_is_read_over_http() -> None:
     metrics = ServerMetrics()
     metrics.calls.labels("Recognize", "OK").inc(3)
     metrics.calls.labels("Recognize", "INTERNAL").inc()
-    with metrics.served("127.0.0.1", 0) as address:
+    with served_over_http(metrics.registry, "127.0.0.1", 0) as address:
         page = MetricsPage.read(address)
     assert page.total("ossicle_calls_total", method="Recognize") == 4
     assert page.total("ossicle_calls_total", code="OK") == 3

@@ -36,6 +36,7 @@ from ossicle.service.telemetry.metrics import (
     ROUND_BUCKETS,
     ServerMetrics,
 )
+from ossicle.service.telemetry.page import served_over_http
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
@@ -203,14 +204,14 @@ def test_the_backlog_is_what_waits(small: SpeechServer, tapes: Any, metrics_page
 def test_the_page_is_served_over_http_where_it_was_asked_for(tapes: Any) -> None:
     metrics = ServerMetrics()
     metrics.of_model(tapes.model.info).round(Round(3, 2560, 0.001, 0.02, 0.003))
-    with metrics.served("127.0.0.1", 0) as address:
+    with served_over_http(metrics.registry, "127.0.0.1", 0) as address:
         with urllib.request.urlopen(address, timeout=TIMEOUT) as response:
             text = response.read().decode()
         families = {family.name: family for family in text_string_to_metric_families(text)}
         taken = int(address.rsplit(":", 1)[1].split("/")[0])
         with (
             pytest.raises(OSError, match=f"127.0.0.1:{taken}.*--metrics-port"),
-            ServerMetrics().served("127.0.0.1", taken),
+            served_over_http(ServerMetrics().registry, "127.0.0.1", taken),
         ):
             pass
     with pytest.raises(urllib.error.URLError):
