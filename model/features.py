@@ -11,44 +11,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ossicle.model.config import HOP, SAMPLE_RATE, WINDOW, FeatureConfig
+from ossicle.model.config import HOP, WINDOW, FeatureConfig
+from ossicle.model.mel import hann_window, mel_filters
 from torch import Tensor, nn
 
 OVERLAP = WINDOW - HOP  # samples of the past that a frame needs
-
-
-def mel_edges(config: FeatureConfig) -> NDArray[np.float64]:
-    """Where the mel bins begin, peak and end, in hertz, (F + 2,): bin i peaks at element i + 1.
-
-    Even steps on Slaney's mel scale, linear below 1 kHz and logarithmic above (Slaney 1998,
-    Auditory Toolbox), the default of librosa, with which the tests compare.
-    """
-
-    def to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
-        log = 15.0 + 27.0 * np.log(np.maximum(hertz, 1000.0) / 1000.0) / np.log(6.4)
-        return np.where(hertz < 1000.0, hertz * 3.0 / 200.0, log)
-
-    def to_hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-        log = 1000.0 * np.exp((mel - 15.0) * np.log(6.4) / 27.0)
-        return np.where(mel < 15.0, mel * 200.0 / 3.0, log)
-
-    low, high = to_mel(np.array([config.low_hertz, config.high_hertz]))
-    return to_hertz(np.linspace(low, high, config.mel_bins + 2))
-
-
-def mel_filters(config: FeatureConfig) -> NDArray[np.float64]:
-    """Triangular filters with area one between the mel edges, shape (fft_size / 2 + 1, F)."""
-    edges = mel_edges(config)
-    bins = np.arange(config.fft_size // 2 + 1) * SAMPLE_RATE / config.fft_size
-    rising = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return triangles * (2.0 / (edges[2:] - edges[:-2]))
-
-
-def hann_window() -> NDArray[np.float64]:
-    """The periodic Hann window, (WINDOW,)."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
 
 
 def windowed_dft(fft_size: int) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from ossicle.model.commands.tune import tune_command
 
 from .commands.bench import bench_app
 from .commands.demo import demo_command
+from .commands.inspect import inspect_command
 from .commands.mic import mic_command
 from .commands.serve import serve_command
 from .commands.server import health_command, models_command
@@ -42,6 +43,7 @@ app.command("transcribe")(transcribe_command)
 app.command("serve")(serve_command)
 app.command("stream")(stream_command)
 app.command("mic")(mic_command)
+app.command("inspect")(inspect_command)
 app.command("models")(models_command)
 app.command("health")(health_command)
 app.command("demo")(demo_command)

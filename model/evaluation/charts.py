@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ossicle.model.evaluation.markup import Markup, tag
 from ossicle.model.evaluation.scoring import Score
+from ossicle.model.pictures.markup import Markup, tag
 
 _ROW = 26  # height of a row, in units of the drawing
 _LABEL = 230  # width of the column of labels

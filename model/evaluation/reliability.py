@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
+from ossicle.model.pictures.markup import Markup, tag
 
 BINS = 10
 
@@ -102,10 +102,11 @@ class Curve:
 
 _SIZE = 320  # of the plot's square, in pixels
 _MARGIN = 48
+_GRID = "#dddddd"
 _COLOURS = ("#b3541e", "#1f6f8b", "#4d7c0f", "#6d4aa3")
 
 
-def reliability_svg(curves: Sequence[Curve]) -> str:
+def reliability_svg(curves: Sequence[Curve]) -> Markup:
     """The reliability plot (DeGroot and Fienberg 1983) as an SVG document that HTML can embed.
 
     Each bin is a dot whose area grows with its words, at its mean confidence and its accuracy;
@@ -117,47 +118,72 @@ def reliability_svg(curves: Sequence[Curve]) -> str:
     if len(curves) > len(_COLOURS):
         raise ValueError(f"{len(curves)} curves: the plot shows at most {len(_COLOURS)}")
     width, height = _SIZE + 2 * _MARGIN, _SIZE + 2 * _MARGIN + 20 * len(curves)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" font-family="sans-serif" font-size="12">',
-        "<title>Reliability of word confidences</title>",
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
-    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
-        x, y = _place(tick, tick)
-        bottom, left = _place(0, 0)[1], _place(0, 0)[0]
-        parts += [
-            f'<path d="M{x} {bottom}V{_MARGIN}M{left} {y}H{left + _SIZE}" stroke="#dddddd"/>',
-            f'<text x="{x}" y="{bottom + 16}" text-anchor="middle">{tick:.1f}</text>',
-            f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{tick:.1f}</text>',
-        ]
-    (left, bottom), (right, top) = _place(0, 0), _place(1, 1)
-    middle = _MARGIN + _SIZE / 2
-    parts += [
-        f'<path d="M{left} {bottom}L{right} {top}" stroke="#888888" stroke-dasharray="4 4"/>',
-        f'<text x="{middle}" y="{bottom + 34}" text-anchor="middle">mean confidence</text>',
-        f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">'
-        "share of words that are right</text>",
+    marks = [
+        tag("title", "Reliability of word confidences"),
+        tag("rect", width=width, height=height, fill="white"),
+        *_axes(),
     ]
     for i, (curve, colour) in enumerate(zip(curves, _COLOURS, strict=False)):
-        places = [_place(b.confidence, b.accuracy) for b in curve.bins]
-        total = sum(b.words for b in curve.bins)
-        if places:
-            line = "L".join(f"{x} {y}" for x, y in places)
-            parts.append(f'<path d="M{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        for (x, y), b in zip(places, curve.bins, strict=True):
-            radius = 2.0 + 12.0 * (b.words / total) ** 0.5
-            parts.append(
-                f'<circle cx="{x}" cy="{y}" r="{radius:.1f}" fill="{colour}" fill-opacity="0.5">'
-                f"<title>{b.words} words: confidence {b.confidence:.2f}, "
-                f"right {b.accuracy:.2f}</title></circle>"
-            )
         y = height - 8 - 20 * (len(curves) - 1 - i)
-        parts += [
-            f'<circle cx="{left + 6}" cy="{y - 4}" r="5" fill="{colour}"/>',
-            f'<text x="{left + 18}" y="{y}">{escape(curve.label)}</text>',
+        marks += [
+            *_dots(curve, colour),
+            tag("circle", cx=_MARGIN + 6, cy=y - 4, r=5, fill=colour),
+            tag("text", curve.label, x=_MARGIN + 18, y=y),
         ]
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return tag(
+        "svg",
+        *marks,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width} {height}",
+        width=width,
+        height=height,
+        role="img",
+        font_family="sans-serif",
+        font_size=12,
+    )
+
+
+def _axes() -> list[Markup]:
+    marks = []
+    (left, bottom), (right, top) = _place(0, 0), _place(1, 1)
+    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        x, y = _place(tick, tick)
+        marks += [
+            tag("path", d=f"M{x} {bottom}V{top}M{left} {y}H{right}", stroke=_GRID),
+            tag("text", f"{tick:.1f}", x=x, y=bottom + 16, text_anchor="middle"),
+            tag("text", f"{tick:.1f}", x=left - 6, y=y + 4, text_anchor="end"),
+        ]
+    middle = _MARGIN + _SIZE / 2
+    diagonal = f"M{left} {bottom}L{right} {top}"
+    return [
+        *marks,
+        tag("path", d=diagonal, stroke="#888888", stroke_dasharray="4 4"),
+        tag("text", "mean confidence", x=middle, y=bottom + 34, text_anchor="middle"),
+        tag(
+            "text",
+            "share of words that are right",
+            x=14,
+            y=middle,
+            text_anchor="middle",
+            transform=f"rotate(-90 14 {middle})",
+        ),
+    ]
+
+
+def _dots(curve: Curve, colour: str) -> list[Markup]:
+    places = [_place(b.confidence, b.accuracy) for b in curve.bins]
+    if not places:
+        return []
+    total = sum(b.words for b in curve.bins)
+    line = "M" + "L".join(f"{x} {y}" for x, y in places)
+    marks = [tag("path", d=line, fill="none", stroke=colour, stroke_width=1.5)]
+    for (x, y), b in zip(places, curve.bins, strict=True):
+        told = f"{b.words} words: confidence {b.confidence:.2f}, right {b.accuracy:.2f}"
+        radius = 2.0 + 12.0 * (b.words / total) ** 0.5
+        marks.append(
+            tag("circle", tag("title", told), cx=x, cy=y, r=radius, fill=colour, fill_opacity=0.5)
+        )
+    return marks
 
 
 def _place(confidence: float, accuracy: float) -> tuple[float, float]:

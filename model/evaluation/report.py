@@ -21,10 +21,11 @@ from ossicle.model.evaluation.charts import (
     percent,
     shared_ceiling,
 )
-from ossicle.model.evaluation.markup import Markup, join, tag
 from ossicle.model.evaluation.record import Record, reliability
 from ossicle.model.evaluation.reliability import Curve, bins, reliability_svg
 from ossicle.model.evaluation.scoring import RESAMPLES, Edit, EditKind, Recognized
+from ossicle.model.pictures.markup import Markup, join, tag
+from ossicle.model.pictures.page import facts_list, page
 
 PAGE, RECORD, SOUND = "index.html", "report.json", "audio"
 SPEAKERS = 25  # shown of a set
@@ -82,7 +83,6 @@ def render(record: Record, sounds: Mapping[Path, str]) -> str:
         sounds: links to recordings, by their path.
     """
     title = f"{record.settings.model}: evaluation"
-    style = Markup(Path(__file__).with_name("report.css").read_text(encoding="utf-8"))
     anchors = [(part, f"set-{i}") for i, part in enumerate(record.sets, 1)]
     body = [
         _head(record, anchors),
@@ -92,20 +92,7 @@ def render(record: Record, sounds: Mapping[Path, str]) -> str:
         *(_set(part, anchor, sounds) for part, anchor in anchors),
         _settings(record),
     ]
-    document = tag(
-        "html",
-        tag(
-            "head",
-            tag("meta", charset="utf-8"),
-            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            tag("meta", name="color-scheme", content="light dark"),
-            tag("title", title),
-            tag("style", style),
-        ),
-        tag("body", tag("main", *body)),
-        lang="en",
-    )
-    return f"<!doctype html>\n{document}\n"
+    return page(title, body, Path(__file__).with_name("report.css"))
 
 
 def _copy_sounds(recognized: Sequence[Recognized], folder: Path) -> dict[Path, str]:
@@ -202,7 +189,7 @@ def _cost(record: Record) -> Markup:
         "measured": f"{_counted(settings.batch, 'recording')} stepping together on "
         f"{_counted(settings.threads, 'thread')}; decoding of audio files not counted",
     }
-    return tag("section", tag("h2", "What it costs"), _facts(facts))
+    return tag("section", tag("h2", "What it costs"), facts_list(facts))
 
 
 def _set(part: Breakdown, anchor: str, sounds: Mapping[Path, str]) -> Markup:
@@ -275,7 +262,7 @@ def _reliability(part: Breakdown) -> Markup:
     if found is None:
         return Markup()
     confidences, right = part.confidences()
-    plot = Markup(reliability_svg([Curve(part.name, bins(confidences, right))]))
+    plot = reliability_svg([Curve(part.name, bins(confidences, right))])
     return join(
         [
             tag("h3", "Confidence"),
@@ -365,18 +352,13 @@ def _settings(record: Record) -> Markup:
         "section",
         tag("h2", "How it was measured"),
         tag("p", "References and hypotheses are compared in normal form. Digests are SHA-256."),
-        _facts(facts),
+        facts_list(facts),
         tag("p", "All numbers and transcripts: ", tag("a", RECORD, href=RECORD), class_="note"),
     )
 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _facts(facts: Mapping[str, str]) -> Markup:
-    pairs = [part for name, text in facts.items() for part in (tag("dt", name), tag("dd", text))]
-    return tag("dl", *pairs, class_="facts")
 
 
 def _rate(rate: float, low: float, high: float) -> Markup:

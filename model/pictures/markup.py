@@ -11,9 +11,9 @@ from html import escape
 
 Attribute = str | int | float | bool | None
 
-# They have no content and no end tag.
-_VOID = frozenset({"br", "circle", "line", "link", "meta", "path", "rect"})
-_SVG = frozenset({"circle", "line", "path", "rect"})
+# They have no content and no end tag, or, in SVG, seldom any.
+_SVG = frozenset({"circle", "image", "line", "path", "rect"})
+_VOID = _SVG | {"br", "link", "meta"}
 
 
 class Markup(str):

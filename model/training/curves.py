@@ -45,28 +45,32 @@ def write_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) 
 
 def plot_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
     """Draw the loss and the error rates over the steps, as PNG."""
+    import matplotlib as mpl
     from matplotlib.figure import Figure
+    from ossicle.model.pictures.figure import LOOK
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    loss, rates = figure.subplots(1, 2)
-    for name, points in curves.items():
-        steps, values = zip(*points, strict=True)
-        if name == "train/loss":
-            # One batch is noise: a running mean shows where it goes.
-            smooth, mean = [], values[0]
-            for value in values:
-                mean += 0.1 * (value - mean)
-                smooth.append(mean)
-            loss.plot(steps, smooth, label="training")
-        elif name.endswith("/loss"):
-            loss.plot(steps, values, marker=".", label=name.removesuffix("/loss"))
-        elif name.endswith(("/wer", "/cer")):
-            style = "-" if name.endswith("/wer") else "--"
-            rates.plot(steps, [100 * v for v in values], style, marker=".", label=name)
-    loss.set(xlabel="step", ylabel="CTC loss per token")
-    rates.set(xlabel="step", ylabel="error rate, %", ylim=(0, 105))
-    for axes in (loss, rates):
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend(fontsize="small")
-    figure.savefig(path, dpi=110)
+    with mpl.rc_context(LOOK):
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        loss, rates = figure.subplots(1, 2)
+        for name, points in curves.items():
+            steps, values = zip(*points, strict=True)
+            if name == "train/loss":
+                # One batch is noise: a running mean shows where it goes.
+                smooth, mean = [], values[0]
+                for value in values:
+                    mean += 0.1 * (value - mean)
+                    smooth.append(mean)
+                loss.plot(steps, smooth, label="training")
+            elif name.endswith("/loss"):
+                loss.plot(steps, values, marker=".", label=name.removesuffix("/loss"))
+            elif name.endswith(("/wer", "/cer")):
+                style = "-" if name.endswith("/wer") else "--"
+                rates.plot(steps, [100 * v for v in values], style, marker=".", label=name)
+        loss.set(xlabel="step", ylabel="CTC loss per token")
+        rates.set(xlabel="step", ylabel="error rate, %", ylim=(0, 105))
+        for axes in (loss, rates):
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid()
+            if axes.lines:
+                axes.legend(fontsize="small", frameon=False)
+        figure.savefig(path, dpi=110)

@@ -13,7 +13,7 @@ from ossicle.data.datamodule import Batch
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from ossicle.model.decoding.hypothesis import GreedyDecoder
-from ossicle.model.features import mel_edges
+from ossicle.model.mel import mel_edges
 from ossicle.model.network import Network, RecurrentLayer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.losses import ctc_loss, disagreement

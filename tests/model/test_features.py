@@ -10,9 +10,9 @@ import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.data import text
-from ossicle.model import config
+from ossicle.model import config, mel
 from ossicle.model.config import HOP, WINDOW, FeatureConfig
-from ossicle.model.features import OVERLAP, LogMel, mel_filters
+from ossicle.model.features import OVERLAP, LogMel
 
 CONFIG = FeatureConfig()
 # librosa and torchaudio centre a 400-sample window in the 512 samples of the transform.
@@ -34,7 +34,7 @@ def test_filters_are_librosas() -> None:
     expected = librosa.filters.mel(
         sr=16_000, n_fft=512, n_mels=80, fmin=20.0, fmax=8000.0, htk=False, norm="slaney"
     )
-    np.testing.assert_allclose(mel_filters(CONFIG).T, expected, atol=1e-6)
+    np.testing.assert_allclose(mel.mel_filters(CONFIG).T, expected, atol=1e-6)
 
 
 def test_batches_are_padded_to_the_networks_frames() -> None:
@@ -42,11 +42,11 @@ def test_batches_are_padded_to_the_networks_frames() -> None:
 
 
 def test_every_filter_hears_something() -> None:
-    assert (mel_filters(CONFIG).sum(axis=0) > 0).all()
+    assert (mel.mel_filters(CONFIG).sum(axis=0) > 0).all()
 
 
 def test_equals_librosa(log_mel: LogMel, sample: np.ndarray) -> None:
-    mel = librosa.feature.melspectrogram(
+    spectrum = librosa.feature.melspectrogram(
         y=np.pad(sample, PAD),
         sr=16_000,
         n_fft=512,
@@ -60,7 +60,7 @@ def test_equals_librosa(log_mel: LogMel, sample: np.ndarray) -> None:
         fmax=8000.0,
     )
     mine = ours(log_mel, sample)
-    np.testing.assert_allclose(mine, np.log(mel.T + CONFIG.floor)[: len(mine)], atol=2e-3)
+    np.testing.assert_allclose(mine, np.log(spectrum.T + CONFIG.floor)[: len(mine)], atol=2e-3)
 
 
 def test_equals_torchaudio(log_mel: LogMel, sample: np.ndarray) -> None:
@@ -76,10 +76,21 @@ def test_equals_torchaudio(log_mel: LogMel, sample: np.ndarray) -> None:
         norm="slaney",
         mel_scale="slaney",
     )
-    mel = transform(torch.from_numpy(np.pad(sample, PAD)))
+    spectrum = transform(torch.from_numpy(np.pad(sample, PAD)))
     mine = ours(log_mel, sample)
-    expected = torch.log(mel.T + CONFIG.floor)[: len(mine)].numpy()
+    expected = torch.log(spectrum.T + CONFIG.floor)[: len(mine)].numpy()
     np.testing.assert_allclose(mine, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("length", [1, HOP, 7001])
+def test_the_picture_shows_what_the_network_sees(
+    log_mel: LogMel, sample: np.ndarray, length: int
+) -> None:
+    frames = -(-length // HOP)
+    padded = np.zeros(OVERLAP + frames * HOP, np.float32)
+    padded[OVERLAP : OVERLAP + length] = sample[20_000 : 20_000 + length]
+    drawn = mel.log_mel(sample[20_000 : 20_000 + length], CONFIG)
+    np.testing.assert_allclose(drawn, ours(log_mel, padded), atol=2e-3)
 
 
 @settings(max_examples=25, deadline=None)

@@ -13,7 +13,7 @@ from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.model.decoding.hypothesis import Word
 from ossicle.model.evaluation.breakdown import Breakdown
 from ossicle.model.evaluation.charts import interval_plot, noise_plot, ticks
-from ossicle.model.evaluation.markup import Markup, tag
+from ossicle.model.pictures.markup import Markup, tag
 from ossicle.model.evaluation.record import Cost, Record, Settings
 from ossicle.model.evaluation.report import ReportError, check_folder, render, write_report
 from ossicle.model.evaluation.scoring import Recognized, score
