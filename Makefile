@@ -31,13 +31,15 @@ check: $(DEV)/installed  ## Check style, types, contract and stubs.
 	$(DEV)/bin/mypy
 	$(DEV)/bin/buf lint proto
 	$(DEV)/bin/python proto/generate.py --check
+	$(DEV)/bin/python proto/reference.py --check
 
 format: $(DEV)/installed  ## Format the code and sort the imports.
 	$(DEV)/bin/ruff check --fix
 	$(DEV)/bin/ruff format
 
-stubs:  ## Generate the gRPC stubs anew from the contract.
-	$(PYTHON) proto/generate.py
+stubs: $(DEV)/installed  ## Generate the gRPC stubs and docs/grpc.md anew from the contract.
+	$(DEV)/bin/python proto/generate.py
+	$(DEV)/bin/python proto/reference.py
 
 wheels:  ## Check that the base install needs no compiler anywhere (asks the package index).
 	$(PYTHON) tests/packaging/check_wheels.py

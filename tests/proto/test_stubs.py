@@ -32,6 +32,22 @@ def test_check_fails_and_says_what_to_do_when_the_contract_has_changed(tmp_path:
     assert "python proto/generate.py" in check.stderr
 
 
+def test_the_reference_is_made_of_the_present_comments(tmp_path: Path) -> None:
+    check = run(sys.executable, "reference.py", "--check")
+    assert check.returncode == 0, check.stderr
+    changed = tmp_path / "proto"
+    shutil.copytree(PROTO, changed)
+    shutil.copytree(PROTO.parent / "docs", tmp_path / "docs")
+    contract = changed / "ossicle/speech/v1/speech.proto"
+    text = contract.read_text(encoding="utf-8")
+    contract.write_text(text.replace("// One word.", "// A word."), encoding="utf-8")
+    check = run(sys.executable, "reference.py", "--check", cwd=changed)
+    assert check.returncode == 1
+    assert "run python proto/reference.py" in check.stderr
+    assert run(sys.executable, "reference.py", cwd=changed).returncode == 0
+    assert "\nA word.\n" in (tmp_path / "docs/grpc.md").read_text(encoding="utf-8")
+
+
 def test_the_packages_required_are_as_new_as_the_stubs_demand() -> None:
     stubs = PROTO / "ossicle/speech/v1"
     messages = (stubs / "speech_pb2.py").read_text(encoding="utf-8")
