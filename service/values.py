@@ -50,11 +50,14 @@ class SpeechEventKind(str, Enum):
     SPEECH_BEGIN = "speech_begin"
     SPEECH_END = "speech_end"
     END_OF_UTTERANCE = "end_of_utterance"
+    MODEL_CHANGED = "model_changed"
 
 
 @dataclass(frozen=True)
 class SpeechEvent:
     """Something other than words: speech began, speech ended, the one utterance is over.
+
+    ``MODEL_CHANGED``: the stream goes on at another server, which has another version of the model.
 
     Attributes:
         kind: what happened.
@@ -139,6 +142,7 @@ class ModelDescription:
         lookahead: seconds of audio that the model waits for before it decides.
         frame_duration: resolution of its times, seconds.
         encodings: what to pass as ``encoding``.
+        digest: its version: servers with the same one give the same results. "" if it has none.
     """
 
     name: str
@@ -148,6 +152,7 @@ class ModelDescription:
     lookahead: float
     frame_duration: float
     encodings: tuple[str, ...]
+    digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -82,35 +82,37 @@ class Access:
                 "TLS (--tls or --ca, in Python tls=Tls(...))"
             )
 
-    def channel(self, address: str) -> grpc.Channel:
+    def channel(self, address: str, *, alone: bool = False) -> grpc.Channel:
         """A channel for programs with threads.
-
-        Raises:
-            OSError: a PEM file cannot be read.
-            ValueError: it is not what it should be, or the token may not be sent so.
-        """
-        self.check(address)
-        if self.tls is None:
-            return grpc.insecure_channel(address, options=channel_options())
-        return grpc.secure_channel(address, _credentials(self.tls), options=self._options(self.tls))
-
-    def aio_channel(self, address: str, *, alone: bool = False) -> grpc.aio.Channel:
-        """A channel for asyncio.
 
         Args:
             address: host and port.
             alone: with a connection of its own; else channels to one address share theirs.
 
         Raises:
+            OSError: a PEM file cannot be read.
+            ValueError: it is not what it should be, or the token may not be sent so.
+        """
+        self.check(address)
+        options = self._options(alone)
+        if self.tls is None:
+            return grpc.insecure_channel(address, options=options)
+        return grpc.secure_channel(address, _credentials(self.tls), options=options)
+
+    def aio_channel(self, address: str, *, alone: bool = False) -> grpc.aio.Channel:
+        """A channel for asyncio.
+
+        Args:
+            address, alone: as for :meth:`channel`.
+
+        Raises:
             OSError, ValueError: as :meth:`channel`.
         """
         self.check(address)
-        own: list[tuple[str, str | int]] = [("grpc.use_local_subchannel_pool", int(alone))]
+        options = self._options(alone)
         if self.tls is None:
-            return grpc.aio.insecure_channel(address, options=[*channel_options(), *own])
-        return grpc.aio.secure_channel(
-            address, _credentials(self.tls), options=[*self._options(self.tls), *own]
-        )
+            return grpc.aio.insecure_channel(address, options=options)
+        return grpc.aio.secure_channel(address, _credentials(self.tls), options=options)
 
     @property
     def metadata(self) -> Metadata:
@@ -158,10 +160,11 @@ class Access:
             )
         return None
 
-    @staticmethod
-    def _options(tls: Tls) -> list[tuple[str, str | int]]:
-        own = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
-        return [*channel_options(), *own]
+    def _options(self, alone: bool) -> list[tuple[str, str | int]]:
+        options = [*channel_options(), ("grpc.use_local_subchannel_pool", int(alone))]
+        if self.tls and self.tls.server_name:
+            options.append(("grpc.ssl_target_name_override", self.tls.server_name))
+        return options
 
 
 CLEAR_TEXT = Access()

@@ -57,7 +57,8 @@ class AsyncSpeechClient(AsyncSpeechToText):
         self._access = Access(tls, token)
         self._resumption = resumption
         self._replicas = Replicas(
-            [Replica.at(one, self._access.aio_channel(one)) for one in parse_addresses(address)]
+            parse_addresses(address),
+            lambda one, alone: self._access.aio_channel(one, alone=alone),
         )
         self.address = self._replicas.addresses
 

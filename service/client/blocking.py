@@ -52,7 +52,8 @@ class SpeechClient(SpeechToText):
         self._access = Access(tls, token)
         self._resumption = resumption
         self._replicas = Replicas(
-            [Replica.at(one, self._access.channel(one)) for one in parse_addresses(address)]
+            parse_addresses(address),
+            lambda one, alone: self._access.channel(one, alone=alone),
         )
         self.address = self._replicas.addresses
 

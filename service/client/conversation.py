@@ -98,6 +98,7 @@ class Conversation:
         self._event: SpeechEvent | None = None  # the last that was told
         self._utterance = 0.0  # start of the present utterance of this connection
         self._held: Result | None = None
+        self._model: pb.ModelVersion | None = None
 
     # What is sent
 
@@ -143,6 +144,9 @@ class Conversation:
         opening = pb.StreamingRecognizeRequest()
         opening.CopyFrom(self._first)
         opening.streaming_config.previous_transcripts.extend(self._said_before(origin))
+        if self._model:
+            # Another server may have another default, of another language.
+            opening.streaming_config.config.model = self._model.name
         return opening
 
     def next_request(self) -> pb.StreamingRecognizeRequest | None:
@@ -165,6 +169,10 @@ class Conversation:
     def receive(self, response: pb.StreamingRecognizeResponse) -> Iterator[Result | SpeechEvent]:
         """What a response tells that was not told before, on the stream's own clock."""
         origin = self._connection.origin
+        if response.HasField("model_version"):
+            before, self._model = self._model, response.model_version
+            if before and before.digest != self._model.digest:
+                yield SpeechEvent(SpeechEventKind.MODEL_CHANGED, origin)
         processed = _later(messages.seconds(response.audio_processed), origin)
         self._processed = max(self._processed, processed)
         if response.speech_event_type == pb.SPEECH_EVENT_TYPE_SILENCE:

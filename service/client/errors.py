@@ -22,6 +22,7 @@ Wrong arguments that need no server to be noticed raise ``ValueError`` or ``Type
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import cast
 
 import grpc
@@ -39,6 +40,8 @@ class OssicleError(Exception):
         status: the gRPC status code.
         request_id: the call's name in the server's log; "" if the server did not say it.
         retry_after: seconds after which the server expects to be free, None if it did not say.
+        processes: of the server that share the load by connections; if there are several, another
+            connection may find room where this one did not.
     """
 
     def __init__(
@@ -47,12 +50,14 @@ class OssicleError(Exception):
         status: grpc.StatusCode,
         request_id: str = "",
         retry_after: float | None = None,
+        processes: int = 1,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        self.processes = processes
 
 
 class RequestError(OssicleError):
@@ -98,6 +103,9 @@ class CallCancelledError(OssicleError):
 class ServerError(OssicleError):
     """The server has a fault; its log has more under ``request_id``."""
 
+
+# The reason of a google.rpc.ErrorInfo: one of several processes has no room.
+_PROCESS_FULL = "PROCESS_FULL"
 
 _BY_STATUS: dict[grpc.StatusCode, type[OssicleError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
@@ -148,13 +156,18 @@ def from_rpc_error(error: grpc.RpcError, address: str, access: Access = CLEAR_TE
         kind = LimitError
     else:
         message = details
-    return kind(message, status, trailers.get("x-request-id", ""), _retry_after(error))
+    return kind(message, status, trailers.get("x-request-id", ""), *_details(error))
 
 
-def _retry_after(error: grpc.RpcError) -> float | None:
+def _details(error: grpc.RpcError) -> tuple[float | None, int]:
+    """``retry_after`` and ``processes``, as far as they are told."""
     status = rpc_status.from_call(error)
+    retry_after, processes = None, 1
+    delay, info = error_details_pb2.RetryInfo(), error_details_pb2.ErrorInfo()
     for detail in status.details if status is not None else ():
-        info = error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            return float(info.retry_delay.ToTimedelta().total_seconds())
-    return None
+        if detail.Unpack(delay):
+            retry_after = float(delay.retry_delay.ToTimedelta().total_seconds())
+        elif detail.Unpack(info) and info.reason == _PROCESS_FULL:
+            with suppress(ValueError):
+                processes = int(info.metadata["processes"])
+    return retry_after, processes

@@ -229,6 +229,7 @@ def model_list(response: speech_pb2.ListModelsResponse) -> ModelList:
                 lookahead=seconds(model.lookahead),
                 frame_duration=seconds(model.frame_duration),
                 encodings=tuple(map(encoding_name, model.encodings)),
+                digest=model.digest,
             )
             for model in response.models
         ),

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from .errors import BusyError, OssicleError, UnavailableError
+from .errors import BusyError, OssicleError, UnavailableError, UnknownModelError
+from .replicas import connections_for
 
 # A stream that no server has answered yet is tried for as long as a unary call.
 _PATIENCE_AT_START = 2.0
@@ -77,13 +78,24 @@ class Attempts:
         self._begun = False
         self._failures = 0
         self._failing_since: float | None = None
+        self._full = 0  # processes of the present server that had no room, one after the other
 
     def answered(self, finally_: bool) -> None:
         """Note that something new came, and whether it came to stay."""
         self._begun = True
         self._failing_since = None
+        self._full = 0
         if finally_:
             self._failures = 0
+
+    def another_connection(self, error: OssicleError) -> bool:
+        """Whether the same server should be tried over another connection, at once."""
+        if isinstance(error, BusyError) and error.processes > 1:
+            self._full += 1
+            if self._full < connections_for(error.processes):
+                return True
+        self._full = 0
+        return False
 
     def wait_after(self, error: OssicleError) -> float | None:
         """Seconds to wait before the next attempt, at the next address.
@@ -92,7 +104,9 @@ class Attempts:
             None if there should be no other.
         """
         busy = isinstance(error, BusyError)
-        if not (busy or is_passing(error)):
+        # A server that was given other models is no longer one to go on at; others may be.
+        no_replica = self._begun and isinstance(error, UnknownModelError)
+        if not (busy or no_replica or is_passing(error)):
             return None
         now = self._clock()
         if self._failing_since is None:

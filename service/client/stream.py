@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import grpc
-from ossicle.service.values import Result, SpeechEvent
+from ossicle.service.values import Result, SpeechEvent, SpeechEventKind
 from ossicle.speech.v1 import speech_pb2
 
 from .access import Access
@@ -16,6 +17,8 @@ from .conversation import Conversation
 from .errors import OssicleError, TimedOutError, UnavailableError, from_rpc_error
 from .replicas import Replicas
 from .resumption import Attempts, Resumption, is_passing
+
+log = logging.getLogger(__name__)
 
 C = TypeVar("C")
 
@@ -50,7 +53,7 @@ class ResumableStream(Generic[C]):
     def __init__(self, options: StreamOptions, replicas: Replicas[C]) -> None:
         resumption = options.resumption
         self._conversation = Conversation(options.first, resumption.keep_bytes if resumption else 0)
-        self._attempts = Attempts(resumption, len(replicas.all)) if resumption else None
+        self._attempts = Attempts(resumption, replicas.count) if resumption else None
         self._config = options.first.streaming_config.config
         self._access = options.access
         self._on_event = options.on_event
@@ -99,7 +102,15 @@ class ResumableStream(Generic[C]):
         for item in told:
             if isinstance(item, Result):
                 results.append(item)
-            elif self._on_event is not None:
+                continue
+            if item.kind is SpeechEventKind.MODEL_CHANGED:
+                log.warning(
+                    "from %g s on, a stream is recognised by another version of its model: that of "
+                    "the server at %s, where it goes on",
+                    item.offset,
+                    self._replica.address,
+                )
+            if self._on_event is not None:
                 self._on_event(item)
         return results
 
@@ -129,6 +140,9 @@ class ResumableStream(Generic[C]):
         """
         failure = self._failure
         assert failure is not None
+        if self._attempts and self._attempts.another_connection(failure):
+            self._replica = self._replicas.another(self._replica, failure.processes)
+            return 0.0
         wait = self._attempts.wait_after(failure) if self._attempts else None
         if wait is not None:
             self._replica = self._replicas.after(self._replica)

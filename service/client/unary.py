@@ -10,7 +10,7 @@ import grpc
 
 from .access import Access
 from .errors import BusyError, OssicleError, from_rpc_error
-from .replicas import Replica, Replicas
+from .replicas import Replica, Replicas, connections_for
 from .resumption import is_passing
 from .stream import seconds_left
 
@@ -41,13 +41,22 @@ class UnaryCall(Generic[C, T]):
         self._will_do = will_do
         self._answers: list[T] = []
         self._failure: OssicleError | None = None
+        self._processes = 1  # of the server that was just asked and has no room
         self._over = False
 
     def turns(self) -> Iterator[tuple[Replica[C], float | None]]:
         """Servers to ask, each with the seconds that are left for it, until one has settled it."""
-        for replica in self._replicas.in_turn():
-            if not self._over:
+        for first in self._replicas.in_turn():
+            replica: Replica[C] | None = first
+            tried = 0
+            while replica and not self._over:
+                self._processes = 1
                 yield replica, seconds_left(self._deadline)
+                tried += 1
+                if self._processes > 1 and tried < connections_for(self._processes):
+                    replica = self._replicas.another(replica, self._processes)
+                else:
+                    replica = None
 
     def answered(self, replica: Replica[C], answer: T) -> None:
         """A server has answered."""
@@ -61,6 +70,8 @@ class UnaryCall(Generic[C, T]):
         failure = from_rpc_error(error, replica.address, self._access)
         failure.__cause__ = error
         self._failure = failure
+        if isinstance(failure, BusyError):
+            self._processes = failure.processes
         self._over = not (is_passing(failure) or isinstance(failure, BusyError))
 
     def outcome(self) -> T:

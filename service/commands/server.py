@@ -9,6 +9,9 @@ from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.options import DEFAULT_SERVER, ServerOption
 from ossicle.service.commands.output import FAILURE, errors_in_one_line, fail
 
+# Of a digest; enough to tell versions apart.
+_SHOWN_DIGITS = 12
+
 
 @with_connection
 def models_command(
@@ -28,7 +31,8 @@ def models_command(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "language", "rate", "look-ahead", "description")
+    columns = ("name", "language", "rate", "look-ahead", "description")
+    table = Table(*columns, *(["version"] if server else []))
     if server:
         with errors_in_one_line(OssicleError), connection.open(server) as client:
             for model in client.list_models().models:
@@ -38,6 +42,7 @@ def models_command(
                     f"{model.sample_rate} Hz",
                     f"{model.lookahead * 1000:.0f} ms",
                     model.description,
+                    model.digest[:_SHOWN_DIGITS],
                 )
     else:
         from ossicle.model.runtime import ModelError, list_models

@@ -118,7 +118,8 @@ class Supervisor:
                 self._start(number)
 
     def _start(self, number: int) -> None:
-        self._workers[number] = WorkerProcess(number, self._work)
+        worker = self._workers[number] = WorkerProcess(number, self._work)
+        log.info("worker started", extra={"facts": {"worker": number, "pid": worker.pid}})
 
     def _take_messages(self, worker: WorkerProcess) -> None:
         with suppress(EOFError, OSError):
