@@ -62,7 +62,10 @@ def refused(outcome: Outcome, param: str | None = None) -> web.Response:
     if outcome.code is grpc.StatusCode.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
     status = _HTTP.get(outcome.code, 500)
-    return web.json_response(openai_error(outcome, param), status=status, headers=headers)
+    response = web.json_response(openai_error(outcome, param), status=status, headers=headers)
+    if outcome.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        response.force_close()  # of several processes, another connection may reach another one
+    return response
 
 
 def named(outcome: Outcome, headers: Mapping[str, str] | None = None) -> dict[str, str]:
