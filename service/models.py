@@ -7,7 +7,6 @@ old one stays until the last stream that began with it is over; then its memory 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from ossicle.model.runtime import ModelInfo
 from .engine import Engine, NoFreeSlot
 from .errors import no_such_model
 from .limits import Limits
+from .memory import settle
 from .telemetry.metrics import ModelMetrics, ServerMetrics
 
 log = logging.getLogger(__name__)
@@ -248,9 +248,5 @@ async def _release(model: ServedModel) -> None:
     name, digest = model.info.name, model.digest
     await _stop([model])
     del model
-    # Its parts know each other, and what was there when the server started is kept from the
-    # collector; see run_server.
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
+    settle()
     log.info("old model released", extra={"facts": {"model": name, "digest": digest}})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 from .engine import Engine, EngineStopped
 from .health import HealthServicer
 from .limits import Limits
+from .memory import settle
 from .models import Models
 from .security.config import Security
 from .security.gate import Gate
@@ -265,11 +265,7 @@ async def _serve(server: SpeechServer, on_ready: Callable[[SpeechServer], None])
     reloading = None
     try:
         await server.start()
-        # What there is now will stay. Not to be looked through any more, it neither delays steps
-        # nor keeps Python from looking often for what calls have left behind: refused ones leave
-        # pairs of objects in gRPC that know each other.
-        gc.collect()
-        gc.freeze()
+        settle()
         on_ready(server)
         reloading = asyncio.create_task(_reload_whenever(change, server))
         await end.wait()
