@@ -7,11 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from calls import SECOND, until
+from calls import until
 from ossicle.data.sample import sample_path
 from ossicle.service.client import (
     AsyncSpeechClient,
@@ -22,11 +21,9 @@ from ossicle.service.client import (
     UnavailableError,
 )
 from processes import Served, serve, stop
+from trouble import CHUNK, LINEAR16, STEPS, Trouble, cut, finals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops servers by SIGTERM")
-LINEAR16: dict[str, Any] = {"encoding": "linear16", "sample_rate": 16_000}
-CHUNK = SECOND // 10
-STEPS = {"words": True, "interim_results": True}
 
 
 @pytest.fixture(scope="module")
@@ -51,62 +48,6 @@ def small() -> Iterator[Served]:
     server = serve("--max-streams", "1")
     yield server
     assert stop(server) == 0
-
-
-Finals = list[tuple[str, float, list[tuple[str, float, float]]]]
-
-
-def finals(results: list[Result]) -> Finals:
-    """What was said and when; without confidences, which float in the last bits."""
-    return [
-        (result.text, result.end, [(word.text, word.start, word.end) for word in result.words])
-        for result in results
-        if result.is_final
-    ]
-
-
-def cut(audio: bytes, size: int = CHUNK) -> list[bytes]:
-    return [audio[start : start + size] for start in range(0, len(audio), size)]
-
-
-class Trouble:
-    """Something that happens once while a sentence is being said.
-
-    The chunks of the first seconds are sent, the rest when it has happened.
-
-    Args:
-        happen: what.
-        words: after how many of a partial result.
-        before: chunks.
-    """
-
-    def __init__(self, happen: Callable[[], None], words: int, before: int) -> None:
-        self._happen = happen
-        self._words = words
-        self._before = before
-        self._happened = threading.Event()
-
-    def chunks(self, chunks: list[bytes]) -> Iterator[bytes]:
-        yield from chunks[: self._before]
-        assert self._happened.wait(60)
-        yield from chunks[self._before :]
-
-    async def chunks_async(self, chunks: list[bytes]) -> AsyncIterator[bytes]:
-        for chunk in chunks[: self._before]:
-            yield chunk
-        assert await asyncio.to_thread(self._happened.wait, 60)
-        for chunk in chunks[self._before :]:
-            yield chunk
-
-    def look_at(self, result: Result) -> None:
-        ripe = not result.is_final and len(result.text.split()) >= self._words
-        if ripe and not self._happened.is_set():
-            self._happen()
-            self._happened.set()
-
-    @property
-    def happened(self) -> bool:
-        return self._happened.is_set()
 
 
 def test_a_server_is_killed_in_a_sentence_and_another_goes_on(

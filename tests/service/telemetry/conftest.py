@@ -9,24 +9,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from metrics_page import Samples, samples
 from ossicle.service.telemetry.logs import LogFormat, configure_logging
 from ossicle.service.telemetry.metrics import ServerMetrics
 from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
-
-Samples = dict[str, float]
 
 
 def page(metrics: ServerMetrics) -> Samples:
-    """All samples of the page by name and labels: `name{label="value"}`."""
-    text = generate_latest(metrics.registry).decode()
-    return {
-        f"{sample.name}{{{','.join(f'{k}={v}' for k, v in sorted(sample.labels.items()))}}}": (
-            sample.value
-        )
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+    """What the page of a server's metrics says."""
+    return samples(generate_latest(metrics.registry).decode())
 
 
 @pytest.fixture(scope="session")
