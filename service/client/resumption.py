@@ -130,4 +130,4 @@ class Attempts:
 
 def is_passing(error: OssicleError) -> bool:
     """Whether the connection or the server is to blame, so that another one might do better."""
-    return isinstance(error, UnavailableError) or error.message.startswith(_CUT_OFF)
+    return isinstance(error, UnavailableError) or any(words in error.message for words in _CUT_OFF)

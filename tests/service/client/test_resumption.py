@@ -109,9 +109,21 @@ def test_a_refused_request_is_not_repeated() -> None:
     assert Attempts(Resumption(), 3).wait_after(refused) is None
 
 
-def test_what_is_cut_between_client_and_server_is_tried_again() -> None:
-    cut = OssicleError("Received RST_STREAM with error code 2", grpc.StatusCode.INTERNAL)
-    assert Attempts(Resumption(), 1).wait_after(cut) is not None
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("Received RST_STREAM with error code 2", grpc.StatusCode.INTERNAL),
+        # Of nginx whose server is killed.
+        (
+            "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))",
+            grpc.StatusCode.UNKNOWN,
+        ),
+    ],
+)
+def test_what_is_cut_between_client_and_server_is_tried_again(
+    message: str, code: grpc.StatusCode
+) -> None:
+    assert Attempts(Resumption(), 1).wait_after(OssicleError(message, code)) is not None
 
 
 @pytest.mark.parametrize(
