@@ -75,7 +75,7 @@ class StreamingCall:
             ServiceError: the status to end with, if it is not OK.
             AudioError, EngineError: likewise.
         """
-        first = await self._until_drained(self._receive(requests))
+        first = await self._while_it_may_last(self._receive(requests))
         if first is None or first.WhichOneof("streaming_request") != "streaming_config":
             raise invalid("the first message must be streaming_config; send it before any audio")
         config = first.streaming_config
@@ -153,7 +153,7 @@ class StreamingCall:
     ) -> None:
         """Pass requests on until the client is done, something is wrong or the server drains."""
         try:
-            await self._until_drained(self._pass_on(requests, intake, stream))
+            await self._while_it_may_last(self._pass_on(requests, intake, stream))
         except Exception as error:
             self._error = as_service_error(error)
         if self._error and not stream.samples:
@@ -176,16 +176,24 @@ class StreamingCall:
         await intake.finish(stream)
         self._observer.requested(stream.samples, half_closed)
 
-    async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
-        """What ``work`` returns; it is cut off, in a long message too, when the server drains.
+    async def _while_it_may_last(self, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` returns; it may be cut off, in a message that holds hours too.
 
         Raises:
-            ServiceError: UNAVAILABLE if it was cut off.
+            ServiceError: UNAVAILABLE if the server drains, OUT_OF_RANGE when the call has lasted as
+                long as it may.
         """
+        left = None if math.isinf(self._ends) else self._ends - time.monotonic()
         try:
-            return await in_time(work, unless=[self._drain])
+            return await in_time(work, left, unless=[self._drain])
         except NotInTimeError:
-            raise draining() from None
+            if self._drain.done():
+                raise draining() from None
+        raise ServiceError(
+            grpc.StatusCode.OUT_OF_RANGE,
+            f"the stream has been open for {self._limits.max_call_seconds:g} s, as long as one "
+            "may; go on in another",
+        )
 
     async def _handle(
         self, request: pb.StreamingRecognizeRequest, intake: AudioIntake, stream: AioStream
@@ -215,28 +223,16 @@ class StreamingCall:
         """The next request, or None if the client has half-closed.
 
         Raises:
-            ServiceError: DEADLINE_EXCEEDED if none comes, OUT_OF_RANGE when the call has lasted as
-                long as it may, UNIMPLEMENTED for an unknown field.
+            ServiceError: DEADLINE_EXCEEDED if none comes, UNIMPLEMENTED for an unknown field.
         """
-        left = self._ends - time.monotonic()
         try:
-            request = await in_time(
-                anext(requests, None), min(left, self._limits.idle_timeout_seconds)
-            )
+            request = await in_time(anext(requests, None), self._limits.idle_timeout_seconds)
         except NotInTimeError:
-            if time.monotonic() < self._ends:
-                raise ServiceError(
-                    grpc.StatusCode.DEADLINE_EXCEEDED,
-                    f"nothing was sent for {self._limits.idle_timeout_seconds:g} s; send audio, "
-                    "silence too, or half-close",
-                ) from None
-            request = None
-        if time.monotonic() >= self._ends:
             raise ServiceError(
-                grpc.StatusCode.OUT_OF_RANGE,
-                f"the stream has been open for {self._limits.max_call_seconds:g} s, as long as "
-                "one may; go on in another",
-            )
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"nothing was sent for {self._limits.idle_timeout_seconds:g} s; send audio, "
+                "silence too, or half-close",
+            ) from None
         if request is not None:
             convert.refuse_unknown_fields(request)
         return request

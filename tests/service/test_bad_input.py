@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
+import soundfile
 from calls import SECOND, TIMEOUT, audio, linear16, start
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -341,6 +344,20 @@ def test_limits_are_refused_by_name(serve: Any, tapes: Any) -> None:
             )
         assert error.value.code() is grpc.StatusCode.OUT_OF_RANGE
         assert "StreamingRecognize" in error.value.details()
+
+
+def test_hours_in_one_message_last_no_longer_than_a_call_may(serve: Any, model: Any) -> None:
+    hours = io.BytesIO()
+    soundfile.write(hours, np.zeros(4 * 3600 * 16_000, np.int16), 16_000, format="FLAC")
+    with (
+        serve(model, Limits(max_call_seconds=1)) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = speech_pb2_grpc.SpeechServiceStub(channel)
+        refused = Refused(stub, [start(pb.RecognitionConfig()), audio(hours.getvalue())])
+        assert refused.code is grpc.StatusCode.OUT_OF_RANGE
+        assert "open for 1 s" in refused.details
+        assert refused.results[-1].is_final
 
 
 def test_an_idle_client_is_sent_its_final_and_away(serve: Any, tapes: Any) -> None:
