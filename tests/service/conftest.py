@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import grpc
 import numpy as np
@@ -25,6 +25,7 @@ from ossicle.service.server import SpeechServer
 from ossicle.speech.v1 import speech_pb2_grpc
 from scripted import Scripted
 
+T = TypeVar("T")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TOKENS = ("", " ", *LETTERS)
 DITTO = len(TOKENS)
@@ -138,7 +139,11 @@ class ServerThread:
         return asyncio.run_coroutine_threadsafe(self.server.start(), self._loop)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(timeout=30)
+        self.run(self.server.stop())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a method of the server returns."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
 
     def end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
