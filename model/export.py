@@ -21,7 +21,7 @@ from ossicle.model.config import FRAME_SAMPLES, ModelConfig
 from ossicle.model.network import Network, RecurrentLayer
 from ossicle.model.quantization import fold_norms, quantize_lstms
 from ossicle.model.runtime import INT8_CELLS, AcousticModel, Precision, transcribe_whole
-from ossicle.model.training.curves import plot_curves, read_curves, write_curves
+from ossicle.model.training.curves import keep_curves
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -168,9 +168,7 @@ def copy_record(run: Path, folder: Path) -> bool:
     (folder / "training.yaml").write_bytes((run / "config.yaml").read_bytes())
     if (run / "run.json").exists():
         (folder / "training.json").write_bytes((run / "run.json").read_bytes())
-    curves = read_curves(run)
-    write_curves(curves, folder / "curves.csv")
-    plot_curves(curves, folder / "curves.png")
+    keep_curves(run, folder)
     return True
 
 

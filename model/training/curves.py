@@ -44,14 +44,15 @@ def write_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) 
 
 
 def plot_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
-    """Draw the loss and the error rates over the steps, as PNG."""
+    """Draw the losses, and the error rates if there are any, over the steps, as PNG."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from ossicle.model.pictures.figure import LOOK
 
+    rates = {name: points for name, points in curves.items() if name.endswith(("/wer", "/cer"))}
     with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        loss, rates = figure.subplots(1, 2)
+        figure = Figure(figsize=(9 if rates else 4.5, 3.6), layout="constrained")
+        panels = figure.subplots(1, 2 if rates else 1, squeeze=False)[0]
         for name, points in curves.items():
             steps, values = zip(*points, strict=True)
             if name == "train/loss":
@@ -60,17 +61,26 @@ def plot_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -
                 for value in values:
                     mean += 0.1 * (value - mean)
                     smooth.append(mean)
-                loss.plot(steps, smooth, label="training")
+                panels[0].plot(steps, smooth, label="training")
             elif name.endswith("/loss"):
-                loss.plot(steps, values, marker=".", label=name.removesuffix("/loss"))
-            elif name.endswith(("/wer", "/cer")):
-                style = "-" if name.endswith("/wer") else "--"
-                rates.plot(steps, [100 * v for v in values], style, marker=".", label=name)
-        loss.set(xlabel="step", ylabel="CTC loss per token")
-        rates.set(xlabel="step", ylabel="error rate, %", ylim=(0, 105))
-        for axes in (loss, rates):
+                panels[0].plot(steps, values, marker=".", label=name.removesuffix("/loss"))
+        for name, points in rates.items():
+            steps, values = zip(*points, strict=True)
+            style = "-" if name.endswith("/wer") else "--"
+            panels[1].plot(steps, [100 * v for v in values], style, marker=".", label=name)
+            panels[1].set_ylim(bottom=0)
+        for axes, label in zip(panels, ("loss per token", "error rate, %"), strict=False):
+            axes.set(xlabel="step", ylabel=label)
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid()
             if axes.lines:
                 axes.legend(fontsize="small", frameon=False)
         figure.savefig(path, dpi=110)
+
+
+def keep_curves(run: Path, folder: Path) -> None:
+    """Write the curves of a run as `curves.csv` and `curves.png`, if it has any yet."""
+    curves = read_curves(run)
+    if curves:
+        write_curves(curves, folder / "curves.csv")
+        plot_curves(curves, folder / "curves.png")

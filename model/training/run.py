@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from ossicle.model.training.config import RunConfig
-from ossicle.model.training.curves import next_part
+from ossicle.model.training.curves import keep_curves, next_part
 from pytorch_lightning.callbacks import (
     EMAWeightAveraging,
     LearningRateMonitor,
@@ -133,6 +133,12 @@ def fit(
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
         raise
+    finally:
+        # Also of a run that was stopped, or has failed: then they are wanted most.
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.save()
+            keep_curves(run, run)
     trainer.save_checkpoint(run / RESUME)
     return stretches
 

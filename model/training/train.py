@@ -4,6 +4,7 @@ A run is a folder:
 
     config.yaml     the configuration, complete with defaults
     run.json        seed, manifest digests, git commits, hardware, versions, wall time
+    curves.png      the curves so far, drawn when a stretch ends; curves.csv, the same as numbers
     curves/         a CSV for each stretch of the run (`curves.py` reads them together)
     tensorboard/    the same curves and sample transcripts
     plateau.ckpt    the last before the learning rate fell, from which a longer run goes on

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from matplotlib.image import imread
 import yaml
 from ossicle.data.augment import AugmentConfig
 from ossicle.data.datamodule import Batch, DataConfig, SpeechDataModule, TrainSet, collate
@@ -251,6 +252,10 @@ def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) ->
     # Fourteen steps are two whole epochs of five batches, each validated, and a part of a third.
     assert len(uncut["cuts/cer"]) == len(continued["cuts/cer"]) == 2
     assert continued["train/loss"][-1][1] == pytest.approx(uncut["train/loss"][-1][1], rel=1e-3)
+
+    kept = (tmp_path / "cut" / "curves.csv").read_text().splitlines()
+    assert [line for line in kept if line.startswith("train/loss,13,")]
+    assert imread(tmp_path / "cut" / "curves.png").shape[1] > 800
 
     facts = json.loads((tmp_path / "cut" / "run.json").read_text())
     assert facts["steps"] == 14
