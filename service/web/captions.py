@@ -44,11 +44,12 @@ class Captions:
         """Answer with the file that ``?format=`` names."""
         written: list[str] = []
 
-        async def bodies() -> AsyncIterator[tuple[str, bytes]]:
+        async def bodies() -> AsyncIterator[tuple[str, bytes | None]]:
             try:
-                yield request.query.get("format", "srt"), await request.read()
+                body: bytes | None = await request.read()
             except web.HTTPRequestEntityTooLarge:
-                raise invalid(f"the transcript has more than {MAX_BYTES} bytes") from None
+                body = None
+            yield request.query.get("format", "srt"), body
 
         async def write(text: str) -> None:
             written.append(text)
@@ -63,12 +64,14 @@ class Captions:
         )
 
 
-async def format_captions(request: tuple[str, bytes], context: Context) -> str:
-    """The method behind the endpoint: a format's name and JSON to a file."""
+async def format_captions(request: tuple[str, bytes | None], context: Context) -> str:
+    """The method behind the endpoint: a format's name and JSON, None if too much, to a file."""
     try:
         name, body = request
         if name not in CONTENT_TYPES:
             raise invalid(f"format is {name!r}; choose one of {', '.join(CONTENT_TYPES)}")
+        if body is None:
+            raise invalid(f"the transcript has more than {MAX_BYTES} bytes; send it in parts")
         return await asyncio.to_thread(lambda: format_transcript(read_transcript(body), name))
     except Exception as error:
         await as_service_error(error).abort(context, name_of_call())

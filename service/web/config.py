@@ -26,9 +26,16 @@ class WebConfig:
     def __post_init__(self) -> None:
         """Check the origins."""
         for origin in self.origins:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or origin != origin_of(parts):
+            if not _is_origin(origin):
                 raise ValueError(
                     f"--http-origin is {origin!r}; give scheme, host and port as a browser does, "
                     "such as https://asr.example.org"
                 )
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and text == origin_of(parts)
+    except ValueError:
+        return False

@@ -73,11 +73,14 @@ class TranscriptionForm:
                     if seen:
                         raise invalid("there are two files; send each in a request of its own")
                     seen = True
+                    self._check_stream()
+                    self._check_language(models)
+                    self.param = "file"
                     yield self._opening()
                     while chunk := await part.read_chunk(_CHUNK_BYTES):
                         yield pb.StreamingRecognizeRequest(audio_content=bytes(chunk))
                 else:
-                    self._take(part.name, await _text(part))
+                    self._take(part.name, await _text(part), models)
                     if seen:
                         self._check_late(part.name, models)
         except (ValueError, RuntimeError, web.HTTPException) as error:
@@ -101,9 +104,10 @@ class TranscriptionForm:
             streaming_config=pb.StreamingRecognitionConfig(config=config)
         )
 
-    def _take(self, name: str, value: str) -> None:
+    def _take(self, name: str, value: str, models: Models) -> None:
         """Honour a field or refuse it."""
         if name == "model":
+            models.choose(value)
             self.model = value
         elif name == "language":
             self.language = value
@@ -125,14 +129,18 @@ class TranscriptionForm:
 
     def _check_late(self, name: str, models: Models) -> None:
         """Refuse what comes after the file and would have changed how it was heard."""
-        used = models.default
-        if name == "prompt" or (name == "model" and models.choose(self.model) is not used):
+        another = models.choose(self.model) is not models.default
+        if name == "prompt" or (name == "model" and another):
             raise invalid(
                 f"{name} comes after the file, which is heard as it arrives and not kept; send "
                 f"{name} before it"
             )
+        self._check_language(models)
+
+    def _check_language(self, models: Models) -> None:
+        self.param = "language"
         asked = pb.RecognitionConfig(language_code=self.language)
-        convert.check_config(asked, used.info, models.loaded)
+        convert.check_config(asked, models.choose(self.model).info, models.loaded)
 
     def _check_together(self) -> None:
         if self.granularities and self.response_format != "verbose_json":
@@ -141,6 +149,9 @@ class TranscriptionForm:
                 f"timestamp_granularities needs the response_format verbose_json, not "
                 f"{self.response_format}"
             )
+        self._check_stream()
+
+    def _check_stream(self) -> None:
         if self.stream and self.response_format not in ("json", "text"):
             self.param = "stream"
             raise invalid(

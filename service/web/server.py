@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -94,13 +95,9 @@ class WebServer:
             ]
         )
         self._runner = web.AppRunner(
-            app,
-            access_log=None,  # calls are logged where all are
-            handle_signals=False,
-            handler_cancellation=True,
-            keepalive_timeout=_PATIENCE_SECONDS,
-            shutdown_timeout=0.1,
+            app, handle_signals=False, handler_cancellation=True, shutdown_timeout=0.1
         )
+        self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, *, shared: bool = False) -> int:
         """Listen, and return the port.
@@ -125,26 +122,25 @@ class WebServer:
             )
         except OSError as error:
             await self._runner.cleanup()
+            reason = os.strerror(error.errno) if error.errno else error
             raise OSError(
-                f"cannot serve HTTP on {host}:{self._config.port}: {error.strerror or error}; "
-                "choose another --http"
+                f"cannot serve HTTP on {host}:{self._config.port}: {reason}; choose another --http"
             ) from error
         return int(self._listener.sockets[0].getsockname()[1])
 
     async def stop(self, seconds: float) -> None:
         """Take no more connections and, after so long at most, end those that are left."""
-        self._listener.close()
+        if self._listener:
+            self._listener.close()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
         await self._runner.cleanup()
 
-    def _connection(self) -> asyncio.Protocol:
+    def _connection(self) -> _Connection:
         """What answers a new connection."""
         server = self._runner.server
         assert server is not None
-        if len(server.connections) >= self._limits.max_connections:
-            return _Refused()
-        return server()
+        return _Connection(server, self._limits.max_connections)
 
     @web.middleware
     async def _watched(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -173,12 +169,32 @@ class WebServer:
         return await StreamSocket(self._calls, self._limits).serve(request)
 
 
-class _Refused(asyncio.Protocol):
-    """One connection too many, which is closed at once."""
+class _Connection(web.RequestHandler):
+    """A connection, or one too many, which is closed at once.
+
+    Args:
+        server: what answers it.
+        most: connections that there may be.
+    """
+
+    __slots__ = ("_most", "_server")
+
+    def __init__(self, server: web.Server, most: int) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=_PATIENCE_SECONDS,
+            access_log=None,  # type: ignore[arg-type]  # calls are logged where all are
+        )
+        self._server = server
+        self._most = most
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close it."""
-        transport.close()
+        """Begin to read requests, if there is room."""
+        if len(self._server.connections) < self._most:
+            super().connection_made(transport)
+        else:
+            transport.close()
 
 
 async def _index(request: web.Request) -> web.FileResponse:

@@ -46,10 +46,11 @@ class StreamSocket:
     def __init__(self, calls: LocalCalls, limits: Limits) -> None:
         self._calls = calls
         # Twice the limit, as for gRPC: what is a little too large is refused with the remedy.
+        # A configuration has its own limit, and up to four bytes a character.
         self._socket = web.WebSocketResponse(
             protocols=(PROTOCOL,),
             compress=False,
-            max_msg_size=2 * limits.max_message_bytes,
+            max_msg_size=max(2 * limits.max_message_bytes, 4 * MAX_TEXT_CHARACTERS),
             timeout=_CLOSE_SECONDS,
         )
         self._ended = asyncio.Event()
@@ -64,6 +65,9 @@ class StreamSocket:
         try:
             await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
+                # While somebody receives, aiohttp closes without waiting for the client's goodbye.
+                watching.cancel()
+                await asyncio.wait({watching})
                 await self._close(running.result())
             elif excess := watching.result():
                 await self._close(Outcome(excess, ""))
