@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ossicle.model.decoding.beam_decoder import decode_together
 from ossicle.model.decoding.decoders import Decoding
 
+from .capacity import Capacity
 from .rounds import Round, RoundCallback
 from .session import Hearing, Session, SessionConfig
 from .stream import EndCallback, EventsCallback, Request, Stream
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 
 # A round that lacks some of the streams waits this long for them before it starts.
 BATCH_WAIT_SECONDS = 0.003
+# The fastest of so many steps is what the network needs.
+WARM_UP_STEPS = 3
+# A stream without anything to recognise for longer needs no time of the engine.
+BUSY_SECONDS = 1.0
 
 
 class EngineError(RuntimeError):
@@ -45,6 +50,10 @@ class EngineError(RuntimeError):
 
 class NoFreeSlot(EngineError):  # noqa: N818 - a state of the service, not a fault
     """All slots are taken."""
+
+
+class Overloaded(NoFreeSlot):
+    """Slots are free, but another stream would make all of them late."""
 
 
 class EngineStopped(EngineError):  # noqa: N818 - a state of the service, not a fault
@@ -60,6 +69,8 @@ class Engine:
         slots: streams at the same time.
         block_frames: frames of each stream in a step; 4 for live streams, more for throughput.
         queue_seconds: audio that a stream may have waiting.
+        max_delay_seconds: streams that would make others wait longer are refused; 0 for as many as
+            there are slots.
         on_failure: called from the engine's thread if the engine fails.
         on_round: called from the engine's thread after each step.
     """
@@ -72,6 +83,7 @@ class Engine:
         slots: int = 64,
         block_frames: int = 4,
         queue_seconds: float = 10.0,
+        max_delay_seconds: float = 0.0,
         on_failure: Callable[[Exception], None] | None = None,
         on_round: RoundCallback | None = None,
     ) -> None:
@@ -83,6 +95,8 @@ class Engine:
                 f"queue_seconds is {queue_seconds:g}; a block alone has {block_seconds:g} s"
             )
         self.slots = slots
+        self._max_delay = max_delay_seconds
+        self._capacity = Capacity(block_seconds, max_delay_seconds) if max_delay_seconds else None
         self._queue_samples = queue_seconds * model.info.sample_rate
         self._model = model
         self.decoding = decoding or Decoding(model.info)
@@ -112,6 +126,11 @@ class Engine:
         """Slots that are taken."""
         with self._lock:
             return self.slots - len(self._free)
+
+    @property
+    def capacity(self) -> int:
+        """Busy streams that it takes now."""
+        return min(self.slots, self._capacity.streams) if self._capacity else self.slots
 
     @property
     def backlog(self) -> int:
@@ -159,6 +178,7 @@ class Engine:
 
         Raises:
             NoFreeSlot: if all are taken.
+            Overloaded: if as many streams are busy as are answered in time.
             EngineStopped: if the engine has failed or was stopped.
             ValueError: the model cannot be decoded as the configuration asks.
         """
@@ -168,6 +188,7 @@ class Engine:
                 raise self._end
             if not self._free:
                 raise NoFreeSlot(f"all {self.slots} streams are taken")
+            self._check_capacity()
             slot = heapq.heappop(self._free)
             stream = Stream(
                 next(self._numbers),
@@ -182,6 +203,16 @@ class Engine:
             self._streams[slot] = stream
         self.wake()
         return stream
+
+    def _check_capacity(self) -> None:
+        if self._capacity is None:
+            return
+        now = time.monotonic()
+        busy = sum(now - stream.busy_at < BUSY_SECONDS for stream in self._streams.values())
+        if not self._capacity.admits(busy):
+            raise Overloaded(
+                f"{busy} streams are busy, as many as are answered within {self._max_delay:g} s"
+            )
 
     def wake(self) -> None:
         """Make the thread look for work."""
@@ -227,9 +258,18 @@ class Engine:
 
     def _warm_up(self) -> None:
         """Step batches of silence, the smallest and the largest, so that no client waits for it."""
+        seconds = {}
         for batch in {1, self.slots}:
             silence = np.zeros((batch, self._block_frames * self.info.frame_samples), np.float32)
-            self._model.step(silence, self._model.initial_state(batch))
+            state = self._model.initial_state(batch)
+            times = []
+            for _ in range(WARM_UP_STEPS if self._capacity else 1):
+                started = time.perf_counter()
+                self._model.step(silence, state)
+                times.append(time.perf_counter() - started)
+            seconds[batch] = min(times)
+        if self._capacity:
+            self._capacity.warmed_up(seconds)
 
     def _round(self) -> bool:
         """Step every stream that is ready once; False if none was."""
@@ -252,12 +292,13 @@ class Engine:
         self._set_rows(slots, state)
         stepped = time.perf_counter()
         self._answer([stream for stream, _ in blocks], log_probs)
+        waited = None if since is None else started - since
+        answering = time.perf_counter() - stepped
+        done = Round(len(blocks), samples.shape[1], waited, stepped - started, answering)
+        if self._capacity:
+            self._capacity.note(done)
         if self._on_round:
-            waited = None if since is None else started - since
-            answering = time.perf_counter() - stepped
-            self._on_round(
-                Round(len(blocks), samples.shape[1], waited, stepped - started, answering)
-            )
+            self._on_round(done)
         return True
 
     def _collect(
@@ -282,6 +323,7 @@ class Engine:
                 self._fail(stream, error)
                 continue
             if block is not None:
+                stream.busy_at = time.monotonic()
                 blocks.append((stream, block))
         return blocks
 

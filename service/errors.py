@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from ossicle.data.audio import AudioError, AudioTooLongError
 
-from .engine import EngineStopped, NoFreeSlot
+from .engine import EngineStopped, NoFreeSlot, Overloaded
 
 # The status travels in HTTP headers, twice and escaped, and clients refuse long ones.
 LONGEST_MESSAGE_BYTES = 1000
@@ -127,9 +127,10 @@ def as_service_error(error: Exception) -> ServiceError:
         # The message shows how the audio begins.
         return invalid(str(error), logged="the audio cannot be read as it is said to be")
     if isinstance(error, NoFreeSlot):
+        limit = "max_delay_seconds" if isinstance(error, Overloaded) else "max_streams"
         return ServiceError(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"{error}; try again in {RETRY_SECONDS} s or raise the server's max_streams",
+            f"{error}; try again in {RETRY_SECONDS} s or raise the server's {limit}",
             RETRY_SECONDS,
         )
     if isinstance(error, EngineStopped):

@@ -21,6 +21,9 @@ class Limits:
 
     max_streams: int = _limit(64, "Streams and recordings at the same time; costs memory.")
     queue_seconds: float = _limit(10, "Audio of one stream that may wait, in seconds, from 1.")
+    max_delay_seconds: float = _limit(
+        0.15, "Streams that would make live ones wait longer are refused; 0 for no limit."
+    )
     idle_timeout_seconds: float = _limit(60, "A client may send nothing for so long.")
     max_session_seconds: float = _limit(0, "Most audio of one stream, in seconds; 0 for no limit.")
     max_call_seconds: float = _limit(0, "A stream may stay open for so long; 0 for no limit.")
@@ -33,6 +36,7 @@ class Limits:
         """Check the ranges."""
         lowest = {
             "queue_seconds": 1.0,
+            "max_delay_seconds": 0.0,
             "max_session_seconds": 0.0,
             "max_call_seconds": 0.0,
             "grace_seconds": 0.0,

@@ -16,7 +16,7 @@ from ossicle.speech.v1 import speech_pb2_grpc
 
 from . import convert
 from .aio_stream import AioStream
-from .engine import NoFreeSlot
+from .engine import NoFreeSlot, Overloaded
 from .errors import as_service_error, draining, invalid
 from .intake import AudioIntake
 from .limits import Limits
@@ -168,7 +168,8 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     async def _refuse(self, error: Exception, context: Context, call: Call) -> None:
         refusal = as_service_error(error)
         if isinstance(error, NoFreeSlot):
-            self._telemetry.metrics.refused.labels("no_free_slot").inc()
+            reason = "overloaded" if isinstance(error, Overloaded) else "no_free_slot"
+            self._telemetry.metrics.refused.labels(reason).inc()
             refusal.processes = self._processes
         if refusal.logged:
             call.facts["reason"] = refusal.logged

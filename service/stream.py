@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -63,6 +64,7 @@ class Stream:
         self.on_end = on_end
         self.inbox: deque[NDArray[np.float32] | Request] = deque()
         self.consumed = 0  # samples, written by the engine's thread only
+        self.busy_at = time.monotonic()  # when it was opened, then when it had a block ready
         self.admitted = False
         self.cancelled = False
         self.ended = False

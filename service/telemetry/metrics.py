@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ossicle.service.rounds import Round
 
 REFUSALS = (
-    *("no_free_slot", "draining", "open_calls", "token_rate", "token_streams"),
+    *("no_free_slot", "overloaded", "draining", "open_calls", "token_rate", "token_streams"),
     *("no_token", "bad_token", "unknown_token", "expired_token"),
 )
 # Up to 300 ms, which live results are to keep below, in steps fine enough for a quantile.
@@ -83,6 +83,11 @@ class ServerMetrics:
         )
         self._active = self._gauge("streams_active", "Streams that hold a slot.", "model")
         self._slots = self._gauge("stream_slots", "Streams there may be, of all models together.")
+        self._capacity = self._gauge(
+            "stream_capacity",
+            "Busy streams that are answered in time, as it measures; more are refused.",
+            "model",
+        )
         self._waiting = self._gauge(
             "queue_audio_seconds", "Audio of all streams that waits to be recognised.", "model"
         )
@@ -142,12 +147,13 @@ class ServerMetrics:
             engines: those that run the model of a name.
         """
         self._slots.set(slots)
-        for gauge in (self._model, self._active, self._waiting):
+        for gauge in (self._model, self._active, self._capacity, self._waiting):
             gauge.clear()
         for info in infos:
             name, rate = info.name, info.sample_rate
             self._model.labels(name, info.language, str(info.lookahead_ms), str(rate)).set(1)
             self._active.labels(name).set_function(partial(_active, engines, name))
+            self._capacity.labels(name).set_function(partial(_capacity, engines, name))
             self._waiting.labels(name).set_function(partial(_waiting, engines, name, rate))
 
     def watch_certificate(self, file: str, expires: Callable[[], float]) -> None:
@@ -168,6 +174,10 @@ class ServerMetrics:
 
 def _active(engines: Callable[[str], Sequence[Engine]], name: str) -> float:
     return sum(engine.active for engine in engines(name))
+
+
+def _capacity(engines: Callable[[str], Sequence[Engine]], name: str) -> float:
+    return engines(name)[0].capacity
 
 
 def _waiting(engines: Callable[[str], Sequence[Engine]], name: str, rate: int) -> float:

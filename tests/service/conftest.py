@@ -181,7 +181,7 @@ def serve() -> Callable[..., AbstractContextManager[SpeechServer]]:
 
 @pytest.fixture(scope="session")
 def server(model: AcousticModel, decoding: Decoding) -> Iterator[SpeechServer]:
-    limits = Limits(max_streams=12, max_unary_seconds=20)
+    limits = Limits(max_streams=12, max_unary_seconds=20, max_delay_seconds=0)
     with serving(model, limits, decoding=decoding) as server:
         yield server
 

@@ -14,6 +14,7 @@ def test_limits_are_told_as_they_would_be_typed() -> None:
     assert lines == [
         ["--max-streams", "64"],
         ["--queue-seconds", "10"],
+        ["--max-delay-seconds", "0.15"],
         ["--idle-timeout-seconds", "0.25"],
         ["--max-session-seconds", "1234567"],
         ["--max-call-seconds", "0"],
@@ -29,6 +30,7 @@ def test_limits_are_told_as_they_would_be_typed() -> None:
     [
         ({"max_streams": 0}, "--max-streams is 0; give 1 or more"),
         ({"queue_seconds": 0.5}, "--queue-seconds is 0.5; give 1 or more"),
+        ({"max_delay_seconds": -1}, "--max-delay-seconds is -1; give 0 or more"),
         ({"idle_timeout_seconds": 0}, "--idle-timeout-seconds is 0; give"),
         ({"max_session_seconds": -1}, "--max-session-seconds is -1; give 0 or more"),
         ({"max_call_seconds": -1}, "--max-call-seconds is -1; give 0 or more"),
