@@ -1,6 +1,8 @@
 """Transcribe files through a server: each is streamed as fast as the server takes it.
 
-Streaming has no limit on the length of a recording, and a file is never held in memory.
+Streaming has no limit on the length of a recording, and a file is never held in memory. It is
+decoded here: whatever container it is in, a stream whose server is gone goes on at another from its
+last final, where a container could be read from its start only.
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
+
+from ossicle.data.audio import SAMPLE_RATE, AudioError, stream_audio
+from ossicle.data.pcm import to_linear16
 
 from .client import BusyError, OssicleError, SpeechClient
 from .files.together import as_it_comes
@@ -27,7 +32,7 @@ from .transcribe import (
 
 # Enough to keep a server's batch filled without taking many of the streams of others.
 DEFAULT_JOBS = 4
-_CHUNK_BYTES = 32 * 1024
+_CHUNK_SECONDS = 1.0
 # A server without a free stream is asked again for this long.
 _BUSY_SECONDS = 60.0
 
@@ -59,7 +64,13 @@ def transcribing_remote(
         OssicleError: the server cannot be asked for its models.
     """
     models = client.list_models().models
-    wanted = {**(options or {}), "model": model, "words": True}
+    wanted = {
+        **(options or {}),
+        "model": model,
+        "words": True,
+        "encoding": "linear16",
+        "sample_rate": SAMPLE_RATE,
+    }
     used = next((known for known in models if known.name == model), models[0])
 
     def work(recording: Recording, tell: Callable[[Happening], None]) -> Transcript | FailedFile:
@@ -68,6 +79,8 @@ def transcribing_remote(
             segments, duration = _patiently(recording, client, wanted, tell, on_progress)
         except OSError as error:
             return FailedFile(name, error.strerror or str(error))
+        except AudioError as error:
+            return FailedFile(name, str(error))
         except OssicleError as error:
             return FailedFile(name, error.message)
         finally:
@@ -88,14 +101,22 @@ def _patiently(
     on_progress: Callable[[Progress], None],
 ) -> tuple[tuple[Segment, ...], float]:
     """The utterances of one recording and its length in seconds; a busy server is asked again."""
+    name = recording_name(recording)
     give_up = time.monotonic() + _BUSY_SECONDS
+    read = 0
+
+    def report(progress: Progress) -> None:
+        nonlocal read
+        read += progress.bytes_read
+        on_progress(progress)
+
     while True:
         try:
             # A file object cannot be begun anew: part of it is read before the server refuses.
             with opened(recording) as file:
-                name = recording_name(recording)
-                return _stream(name, file, client, options, tell, on_progress)
+                return _stream(name, file, client, options, tell, report)
         except BusyError as error:
+            report(Progress(name, -read, 0.0))
             wait = error.retry_after or 1.0
             if not isinstance(recording, str | os.PathLike) or time.monotonic() + wait > give_up:
                 raise
@@ -110,15 +131,19 @@ def _stream(
     tell: Callable[[Happening], None],
     on_progress: Callable[[Progress], None],
 ) -> tuple[tuple[Segment, ...], float]:
-    position = ReadPosition(file)
-    # A pipe gives what it holds; read would wait until the chunk is full.
-    read = getattr(file, "read1", file.read)
+    def chunks() -> Iterator[bytes]:
+        position = ReadPosition(file)
+        for samples in stream_audio(file, _CHUNK_SECONDS):
+            # Where nothing is said there are no results, but there is progress.
+            on_progress(Progress(name, position.advance(), 0.0))
+            yield to_linear16(samples)
+
     segments = []
     processed = 0.0
-    for result in client.stream(iter(lambda: read(_CHUNK_BYTES), b""), **options):
+    for result in client.stream(chunks(), **options):
         if result.is_final and result.text:
             segments.append(segment_of(result.alternatives))
             tell(Spoken(name, segments[-1]))
         advance, processed = result.audio_processed - processed, result.audio_processed
-        on_progress(Progress(name, position.advance(), advance))
+        on_progress(Progress(name, 0, advance))
     return tuple(segments), processed
