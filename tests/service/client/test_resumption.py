@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -29,7 +28,7 @@ from ossicle.service.client import (
 )
 from ossicle.service.client.replicas import parse_addresses
 from ossicle.service.client.resumption import Attempts
-from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
+from ossicle.speech.v1 import speech_pb2
 from scripted import Request, Response, Scripted, answers, seconds, spoken
 
 NOWHERE = "127.0.0.1:1"
@@ -145,17 +144,6 @@ def test_addresses_come_with_commas_or_in_a_list() -> None:
 
 
 # With servers that do what a test tells them
-
-
-@pytest.fixture
-def second() -> Iterator[tuple[Scripted, str]]:
-    server = grpc.server(ThreadPoolExecutor(4))
-    servicer = Scripted()
-    speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield servicer, f"127.0.0.1:{port}"
-    server.stop(0).wait()
 
 
 def asynchronously(
