@@ -33,13 +33,13 @@ COPY --from=train-build /opt/ossicle /opt/ossicle
 WORKDIR /ossicle
 COPY model/configs model/configs
 RUN mkdir runs && chown ossicle runs
-USER ossicle
+USER 10001
 ENTRYPOINT ["ossicle", "train"]
 CMD ["model/configs/tiny.yaml", "--run", "runs/tiny"]
 
 FROM base AS server
 COPY --from=server-build /opt/ossicle /opt/ossicle
-USER ossicle
+USER 10001
 WORKDIR /home/ossicle
 # Inside a container the loopback address reaches nobody. The server starts only with a certificate
 # (OSSICLE_TLS_CERT, OSSICLE_TLS_KEY), or with OSSICLE_INSECURE=1. Health is told on a port of its own,
