@@ -23,7 +23,7 @@ from ossicle.service.client.messages import first_request, recognition_config
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
 
-from .recording import Recording
+from .recording import Recording, as_file
 
 T = TypeVar("T")
 
@@ -33,6 +33,8 @@ PATIENCE_SECONDS = 60.0
 AFTER_FAILURE_SECONDS = 1.0
 # A recording that is not sent at the pace of speech is cut so.
 FAST_CHUNK_SECONDS = 1.0
+# What is sent as a file is the recordings one after the other, again and again for so long.
+FILE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,9 @@ class Load:
         clients: how many there are.
         ramp_seconds: they begin evenly spread over so long.
         seconds: all run for so long after that; a recording that was begun is sent to its end.
+        files: further clients, which send files as fast as the server takes them meanwhile.
         records: the streams of each client that are over.
+        file_records: those of the further clients.
         began: when it began, by ``time.monotonic``.
         stopped: when the first client was done; None while none is.
     """
@@ -196,14 +200,20 @@ class Load:
     clients: int
     ramp_seconds: float
     seconds: float
+    files: int = 0
     records: list[list[StreamRecord]] = field(default_factory=list)
+    file_records: list[StreamRecord] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     stopped: float | None = None
 
     async def run(self) -> None:
         """Begin, go on, end."""
         self.records = [[] for _ in range(self.clients)]
-        await asyncio.gather(*(self._client(number) for number in range(self.clients)))
+        clients = [self._client(number) for number in range(self.clients)]
+        if self.files:
+            file = as_file(self.recordings, FILE_SECONDS)
+            clients += [self._send_files(file) for _ in range(self.files)]
+        await asyncio.gather(*clients)
 
     @property
     def planned(self) -> tuple[float, float]:
@@ -231,6 +241,15 @@ class Load:
                 if record.error:
                     await asyncio.sleep(AFTER_FAILURE_SECONDS)
         self.stopped = self.stopped or time.monotonic()
+
+    async def _send_files(self, file: Recording) -> None:
+        async with self.access.aio_channel(self.address, alone=True) as channel:
+            stub = speech_pb2_grpc.SpeechServiceStub(channel)
+            while time.monotonic() < self.planned[1]:
+                record = await stream_live(stub, self.access, file, self.settings, paced=False)
+                self.file_records.append(record)
+                if record.error:
+                    await asyncio.sleep(AFTER_FAILURE_SECONDS)
 
 
 def _seconds(duration: Duration) -> float:

@@ -26,12 +26,15 @@ class Plan:
         seconds: how long all clients of a load stream at once.
         ramp_seconds: how long it takes until they all do.
         settings: what their streams are like.
+        files: if there are any, each load is put on once more beside so many clients that send
+            files as fast as the server takes them.
     """
 
     streams: tuple[int, ...]
     seconds: float
     ramp_seconds: float
     settings: Settings = field(default_factory=Settings)
+    files: int = 0
 
 
 async def measure(
@@ -56,7 +59,7 @@ async def measure(
         progress: told what is being done, in a few words.
 
     Returns:
-        The run with one client, and that of each other load.
+        The run with one client, and those of each other load.
 
     Raises:
         TargetError: not even a recording alone is answered, or the metrics cannot be asked.
@@ -74,9 +77,13 @@ async def measure(
         short = streams == 1 and plan.streams != (1,)
         ramp = plan.ramp_seconds if streams > 1 else 0.0
         seconds = min(plan.seconds, recordings[0].seconds) if short else plan.seconds
-        progress(f"{streams} stream{'s' * (streams > 1)}, {ramp + seconds:.0f} s")
-        load = Load(target.address, access, recordings, plan.settings, streams, ramp, seconds)
-        runs.append(await _run(load, target, alone))
+        beside = (0,) if short or not plan.files else (0, plan.files)
+        for files in beside:
+            progress(f"{streams} streams and {files} files, {ramp + seconds:.0f} s")
+            load = Load(
+                target.address, access, recordings, plan.settings, streams, ramp, seconds, files
+            )
+            runs.append(await _run(load, target, alone))
     return runs
 
 

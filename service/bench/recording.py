@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,6 +46,13 @@ def _requests(audio: bytes, size: int) -> tuple[pb.StreamingRecognizeRequest, ..
         pb.StreamingRecognizeRequest(audio_content=audio[start : start + size])
         for start in range(0, len(audio), size)
     )
+
+
+def as_file(recordings: Sequence[Recording], seconds: float) -> Recording:
+    """All recordings one after the other, again and again until they last so long."""
+    audio = b"".join(recording.audio for recording in recordings)
+    times = math.ceil(seconds * _BYTES_PER_SECOND / max(len(audio), 1))
+    return Recording("file", audio * times)
 
 
 def load_recordings(utterances: Sequence[Utterance]) -> list[Recording]:

@@ -88,9 +88,11 @@ class Run:
 
     Attributes:
         streams: clients at once.
+        files: further clients, which sent files as fast as the server took them.
+        file_speed: how many times faster than speech they sent, all together; NaN without any.
         held: clients none of whose streams failed.
         finished: streams that came to their end.
-        failed: the other streams.
+        failed: the other streams, those with files included.
         errors: how many ended with which status.
         reasons: what was said of each of these, once.
         partial: from when the last audio that a partial covers was spoken.
@@ -106,6 +108,8 @@ class Run:
     """
 
     streams: int
+    files: int
+    file_speed: float
     held: int
     finished: int
     failed: int
@@ -140,6 +144,7 @@ def summarize(
     """
     records = [record for client in load.records for record in client]
     finished = [record for record in records if not record.error]
+    failed = [record for record in [*records, *load.file_records] if record.error]
     start, end = load.steady
 
     def steady(items: Iterable[tuple[float, ...]], which: int) -> list[float]:
@@ -151,11 +156,13 @@ def summarize(
     known = [record for record in finished if record.recording.text]
     return Run(
         streams=load.clients,
+        files=load.files,
+        file_speed=_speed(load.file_records),
         held=sum(not any(record.error for record in client) for client in load.records),
         finished=len(finished),
-        failed=len(records) - len(finished),
-        errors=dict(Counter(record.error for record in records if record.error)),
-        reasons={record.error: record.reason for record in records if record.error},
+        failed=len(failed),
+        errors=dict(Counter(record.error for record in failed)),
+        reasons={record.error: record.reason for record in failed},
         partial=Latency.of(spoken),
         partial_sent=Latency.of(steady(partials, 2)),
         final=Latency.of(last),
@@ -167,6 +174,15 @@ def summarize(
         client_cpu_cores=client_cpu_cores,
         server=None if usage is None else ServerUse.of(usage),
     )
+
+
+def _speed(records: Sequence[StreamRecord]) -> float:
+    """Audio of streams in the time from when the first began until the last was over."""
+    whole = [(record, record.final[0]) for record in records if record.final is not None]
+    if not whole:
+        return math.nan
+    seconds = max(end for _, end in whole) - min(record.began for record, _ in whole)
+    return sum(record.recording.seconds for record, _ in whole) / seconds
 
 
 def _word_errors(

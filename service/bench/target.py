@@ -65,6 +65,8 @@ def own_server(settings: ServerSettings) -> Iterator[Target]:
     """
     command = [sys.executable, "-m", "ossicle.service.cli", "serve", "--host", "127.0.0.1"]
     command += ["--port", "0", "--metrics-port", "0", "--max-streams", str(settings.streams)]
+    # All streams are taken, late or not: how late they are is what is measured.
+    command += ["--max-delay-seconds", "0"]
     command += ["--threads", str(settings.threads), "--log-format", "text"]
     command += ["--model", settings.model] if settings.model else []
     with TemporaryFile("w+", encoding="utf-8") as log:

@@ -57,6 +57,14 @@ def bench_server_command(
             "--streams", "-n", min=1, help="Streams at once; repeat for one load after the other."
         ),
     ] = None,
+    files: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Put each load on once more beside so many clients that send files as fast as "
+            "the server takes them.",
+        ),
+    ] = 0,
     chunk_ms: Annotated[
         int, typer.Option(min=10, max=5000, help="Audio of one message, in milliseconds.")
     ] = 100,
@@ -121,13 +129,14 @@ def bench_server_command(
             decoder.value if decoder else "",
             beam_width,
         ),
+        files,
     )
     with errors_in_one_line(TargetError, ManifestError, AudioError, OSError):
         recordings = _recordings(manifest, limit)
         if server:
             runs = _measure(Target(server, metrics), connection, recordings, plan)
         else:
-            settings = ServerSettings(max(plan.streams), model, threads, options)
+            settings = ServerSettings(max(plan.streams) + files, model, threads, options)
             with own_server(settings) as target:
                 runs = _measure(target, connection, recordings, plan)
     if as_json:
@@ -201,6 +210,9 @@ def table(plan: Plan, recordings: list[Recording], runs: list[Run]) -> str:
         lines.append(f"{name:<34}{''.join(cells)}")
 
     row("streams", lambda run: run.streams)
+    if plan.files:
+        row("clients with files", lambda run: run.files)
+        row("  faster than speech, times", lambda run: run.file_speed)
     row("streams held", lambda run: run.held)
     for name, kind in (
         ("partial latency", "partial"),

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 from calls import until
 from ossicle.service.engine import Engine
@@ -56,6 +57,34 @@ def test_a_round_tells_its_batch_its_times_and_how_long_the_first_chunk_waited(
     assert second.waited is not None
     assert second.waited >= HELD_SECONDS
     assert min(first.answering, second.answering, second.network) > 0
+    assert engine.stop()
+
+
+def test_a_file_makes_others_wait_for_the_round_under_way_and_no_longer(
+    held: Any, tapes: Any
+) -> None:
+    """Who has much to recognise gets a block in each round, as everybody does."""
+    rounds: list[Round] = []
+    engine = Engine(held, slots=4, on_round=rounds.append)
+    engine.start()
+    assert engine.wait_ready(20)
+    block = tapes.record("ab")
+    *files, microphone = (engine.open(SessionConfig(), lambda events: None) for _ in range(4))
+    for file in files:
+        file.write(np.tile(block, 50))
+    assert held.began.acquire(timeout=20)
+    for spoken in range(1, 4):
+        microphone.write(block)  # comes during a round, and is in the next
+        held.go_on.release()
+        assert until(lambda count=spoken: len(rounds) == count)
+        assert held.began.acquire(timeout=20)
+    assert [each.streams for each in rounds[1:]] == [4, 4]
+    assert all(each.audio == len(block) for each in rounds)
+    assert microphone.consumed == 2 * len(block)
+    held.go_on.release()
+    assert until(lambda: microphone.consumed == 3 * len(block))
+    assert all(file.backlog >= 40 * len(block) for file in files)
+    held.go_on.release(200)
     assert engine.stop()
 
 

@@ -23,6 +23,7 @@ from calls import (
     start,
     stream,
     transcripts,
+    until,
 )
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -129,6 +130,22 @@ def test_streams_at_the_same_time_say_what_they_say_alone(stub: Any, speech: byt
         thread.join(TIMEOUT)
     assert all(alone)
     assert heard == alone
+
+
+def test_files_do_not_hold_up_one_who_speaks(
+    server: SpeechServer, stub: Any, speech: bytes
+) -> None:
+    alone = transcripts(stream(stub, start(), audio(speech)))
+    ten_seconds = chunks(speech * 30, 10 * SECOND)
+    files = [LiveStream(stub, start(), *ten_seconds) for _ in range(3)]
+    assert until(lambda: server.engine.backlog > 3 * 5 * 16_000)
+    beside = transcripts(stream(stub, start(), audio(speech)))
+    last = [file.call.is_active() and server.engine.backlog > 0 for file in files]
+    for file in files:
+        file.call.cancel()
+        file.half_close()
+    assert beside == alone
+    assert last == [True] * 3, "thirty times as much lasts longer"
 
 
 def test_finals_have_the_alternatives_that_were_asked_for(stub: Any, speech: bytes) -> None:

@@ -79,6 +79,19 @@ def test_two_streams_of_speech_on_a_server_of_its_own(spoken: Path) -> None:
         assert any(streams for _, _, streams in server["samples"])
 
 
+def test_a_load_is_put_on_once_more_beside_files(spoken: Path) -> None:
+    options = ["--manifest", str(spoken), "-n", "2", "--files", "1", "--json"]
+    done = bench(*options, "--", "--decoder", "greedy")
+    assert done.exit_code == 0, done.output
+    alone, without, beside = json.loads(done.stdout)["runs"]
+    assert [(run["streams"], run["files"]) for run in (alone, without, beside)] == [
+        *((1, 0), (2, 0), (2, 1)),
+    ]
+    assert without["file_speed"] is None
+    assert beside["file_speed"] > 0
+    assert (beside["failed"], beside["held"]) == (0, 2)
+
+
 def test_streams_that_are_refused_are_not_held(serve: Any, tapes: Any, taped: Path) -> None:
     with serve(tapes.model, Limits(max_streams=1)) as server:
         done = bench("--manifest", str(taped), "-n", "3", "--server", server.address)
