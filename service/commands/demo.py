@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from typing import IO
 
 from ossicle.model.commands.options import ModelOption
+from ossicle.service.commands.live_text import LiveText
 from ossicle.service.commands.options import local_model
-from ossicle.service.commands.output import LiveText, complain, errors_in_one_line
+from ossicle.service.commands.output import complain, errors_in_one_line
 from ossicle.service.commands.stream import show, spoken_now, stream_samples
 
 _START_SECONDS = 60.0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from ossicle.service.commands.connection import Connection, with_connection
+from ossicle.service.commands.live_text import LiveText
 from ossicle.service.commands.options import (
     DEFAULT_SERVER,
     SearchOptions,
@@ -19,10 +20,9 @@ from ossicle.service.commands.options import (
     ServerOption,
     with_search,
 )
-from ossicle.service.commands.output import LiveText, errors_in_one_line, fail
+from ossicle.service.commands.output import errors_in_one_line, fail
 
 if TYPE_CHECKING:
-    from ossicle.data.audio import Samples
     from ossicle.service.client import SpeechClient
     from ossicle.service.values import Result
 
@@ -113,13 +113,6 @@ def _in_real_time(file: str | Path, left: threading.Event) -> Generator[bytes, N
         if left.wait(max(0.0, began + samples / SAMPLE_RATE - time.monotonic())):
             return
         yield to_linear16(block)
-
-
-def from_linear16(chunk: bytes) -> Samples:
-    """Signed 16-bit little-endian samples as float ones, (N,), -1 to 1."""
-    import numpy as np
-
-    return np.frombuffer(chunk, "<i2").astype(np.float32) / np.float32(32768)
 
 
 def show(results: Iterable[Result], text: LiveText) -> list[Result]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
 from ossicle.model.runtime import AcousticModel
 from ossicle.service.formats import Transcript
-from ossicle.service.live import live
 from ossicle.service.transcribe import FailedFile, Progress, Recording, transcribe
 from recordings_on_disk import write_wav
 
@@ -153,28 +150,3 @@ def test_leaving_early_stops_the_work(model: AcousticModel) -> None:
 
 def test_nothing_to_do_is_done_at_once(model: AcousticModel) -> None:
     assert list(transcribe([], model)) == []
-
-
-def test_live_results_are_partials_then_finals_that_make_the_transcript(
-    alone: Transcript, model: AcousticModel
-) -> None:
-    samples = read_audio(sample_path())
-    blocks = (samples[start : start + 1600] for start in range(0, len(samples), 1600))
-    results = list(live(blocks, model))
-    assert results[-1].is_final
-    assert " ".join(result.text for result in results if result.is_final and result.text) == (
-        alone.text
-    )
-    partials = [result for result in results if not result.is_final]
-    assert partials
-    assert all(partial.confidence == 0 for partial in partials)
-    assert results[-1].audio_processed == pytest.approx(alone.duration)
-
-
-def test_an_error_of_the_live_source_is_raised(model: AcousticModel) -> None:
-    def blocks() -> Iterator[np.ndarray]:
-        yield np.zeros(1600, np.float32)
-        raise io.UnsupportedOperation("the microphone was unplugged")
-
-    with pytest.raises(io.UnsupportedOperation, match="unplugged"):
-        list(live(blocks(), model))
