@@ -58,6 +58,8 @@ def import_command(
     """Write a manifest of a corpus on this disk: paths, durations and normalised text.
 
     Recordings that cannot be used are counted and listed. Exits with 1 if none can be used.
+
+    Example: `ossicle data import librispeech /corpora/LibriSpeech --subset dev-clean -o dev.jsonl`
     """
     from ossicle.data.corpora import CorpusError, import_corpus
     from ossicle.data.manifest import write_manifest
@@ -93,6 +95,8 @@ def check_command(
     Finds missing files, empty text, text too long for its audio, characters outside the
     vocabulary and duplicates; with --deep also recordings that cannot be decoded or whose duration
     is not the manifest's. Exits with 1 if there is any problem.
+
+    Example: `ossicle data check train.jsonl dev.jsonl --deep`
     """
     from ossicle.data.check import check_utterances
     from ossicle.data.manifest import ManifestError, read_manifest
@@ -167,6 +171,8 @@ def leaks_command(
     A shared speaker or recording is always a leak. A sentence is one if all of it, in normal form,
     or a long run of its words is in the training data; shorter ones belong to the language.
     Exits with 1 if there is a leak that was not named as meant.
+
+    Example: `ossicle data leaks train.jsonl --against dev.jsonl`
     """
     from ossicle.data.leaks import LeakRules, find_leaks
     from ossicle.data.manifest import ManifestError
@@ -230,6 +236,8 @@ def synthesize_command(
     Writes Ogg/Opus recordings and DIR/manifest.jsonl. Stop it with Ctrl-C; the same command goes
     on, and with more --hours adds to what is there. Odd speech is left out and listed in
     DIR/rejected.jsonl.
+
+    Example: `ossicle data synthesize sentences.txt -o synthetic/ --hours 10`
     """
     from ossicle.data.synthesis import SynthesisConfig, synthesize
     from ossicle.data.synthesis_engine import SynthesisError

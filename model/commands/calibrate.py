@@ -41,6 +41,8 @@ def calibrate_command(
     Recognises the recordings with every search that the model has, sees which words are right,
     and writes what it learnt into the model's decoding.json. Says how well confidences foretell
     right words before and after, measured on speakers that were held out.
+
+    Example: `ossicle calibrate dev.jsonl --model models/tiny`
     """
     from ossicle.data.audio import AudioError
     from ossicle.data.manifest import ManifestError, read_manifest

@@ -80,6 +80,8 @@ def evaluate_command(
 
     Each recording is recognised as one live stream. The cost is told in seconds of one core for a
     second of audio (real-time factor); the decoding of audio files is not counted.
+
+    Example: `ossicle evaluate dev.jsonl --model models/tiny --report report/`
     """
     from ossicle.data.audio import AudioError
     from ossicle.data.digest import file_digest

@@ -70,6 +70,8 @@ def train_command(
     Each TEXT is smoothed on its own and all are mixed: by the weights given, else as the
     validation texts are predicted best, else by their lengths. What the model was made from is
     stored in it.
+
+    Example: `ossicle lm train books.txt train.jsonl --validation dev.jsonl -o models/tiny/lm.ngram`
     """
     from ossicle.data.manifest import ManifestError
     from ossicle.data.text_file import TextFileError
@@ -111,6 +113,8 @@ def score_command(
 
     The perplexity is per word and end of sentence. That of all words lets an unknown word have the
     probability of being any unknown word; that of known words leaves unknown ones out.
+
+    Example: `ossicle lm score models/tiny dev.jsonl`
     """
     from ossicle.data.manifest import ManifestError
     from ossicle.data.text_file import TextFileError
@@ -162,7 +166,10 @@ def score_command(
 def show_command(
     model: Annotated[Path, typer.Argument(help=_MODEL)],
 ) -> None:
-    """Print what a model consists of and what it was made from, as JSON."""
+    """Print what a model consists of and what it was made from, as JSON.
+
+    Example: `ossicle lm show models/tiny`
+    """
     from ossicle.model.ngram.file import NgramError, read_trie
 
     try:

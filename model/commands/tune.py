@@ -46,6 +46,8 @@ def tune_command(
     Lowers the mean of the sets' word error rates, prints each trial, measures the outcome on all
     of the sets, and writes it into the model's decoding.json. Then run `ossicle calibrate`:
     confidences depend on these weights.
+
+    Example: `ossicle tune dev.jsonl --model models/tiny --cache tune-cache/`
     """
     from dataclasses import replace
 

@@ -107,6 +107,8 @@ def bench_server_command(
     until the last final is here. They are counted while all clients stream.
 
     The exit code is 1 if a stream failed or was understood otherwise than alone.
+
+    Example: `ossicle bench server -n 1,16,64 --json > load.json`
     """
     from ossicle.data.audio import AudioError
     from ossicle.data.manifest import ManifestError

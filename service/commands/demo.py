@@ -34,7 +34,10 @@ class DemoError(RuntimeError):
 def demo_command(
     model: ModelOption = None,
 ) -> None:
-    """Start a server, stream a bundled recording to it, and compare with what was said."""
+    """Start a server, stream a bundled recording to it, and compare with what was said.
+
+    Example: `ossicle demo --model models/tiny`
+    """
     from ossicle.data.sample import sample_path, sample_text
     from ossicle.model.runtime import ModelError, find_model
     from ossicle.service.client import OssicleError, SpeechClient

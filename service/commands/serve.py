@@ -108,6 +108,8 @@ def serve_command(
 
     Without a certificate it listens in clear text, and only where no other machine can reach it.
     At the end every stream is still sent its last final result.
+
+    Example: `ossicle serve --host 0.0.0.0 --tls-cert server.pem --tls-key server.key`
     """
     serving = Serving(
         models=tuple(model or ()),

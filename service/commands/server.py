@@ -26,7 +26,10 @@ def models_command(
     *,
     connection: Connection,
 ) -> None:
-    """List models with their language, sample rate and look-ahead."""
+    """List models with their language, sample rate and look-ahead.
+
+    Example: `ossicle models --server localhost:50051`
+    """
     from ossicle.service.client import OssicleError
     from rich.console import Console
     from rich.table import Table
@@ -66,7 +69,10 @@ def health_command(
     *,
     connection: Connection,
 ) -> None:
-    """Tell by the exit code whether a server takes requests: 0 if it does, else 1."""
+    """Tell by the exit code whether a server takes requests: 0 if it does, else 1.
+
+    Example: `ossicle health --server localhost:50051 --timeout 2`
+    """
     from ossicle.service.client import OssicleError
 
     with errors_in_one_line(OssicleError), connection.open(server) as client:

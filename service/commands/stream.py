@@ -44,6 +44,8 @@ def stream_command(
 
     On a terminal the words appear as they are recognised; otherwise each utterance is printed
     when it is over.
+
+    Example: `ossicle stream talk.flac --server localhost:50051`
     """
     from ossicle.data.audio import AudioError
     from ossicle.service.client import OssicleError

@@ -42,6 +42,8 @@ def add_command(
     """Make a token and print it, this once: the file holds its hash alone.
 
     A server that runs knows it from the next call on.
+
+    Example: `ossicle token add phone --tokens tokens.json --max-streams 4 > phone.token`
     """
     from ossicle.service.security.tokens import edited_tokens, make_token
 
@@ -56,7 +58,10 @@ def add_command(
 
 @token_app.command("list")
 def list_command(tokens: FileOption) -> None:
-    """List tokens by name, with their limits; the tokens themselves are not known."""
+    """List tokens by name, with their limits; the tokens themselves are not known.
+
+    Example: `ossicle token list --tokens tokens.json`
+    """
     from ossicle.service.security.tokens import read_tokens
     from rich.console import Console
     from rich.table import Table
@@ -75,7 +80,10 @@ def list_command(tokens: FileOption) -> None:
 
 @token_app.command("remove")
 def remove_command(name: NameArgument, tokens: FileOption) -> None:
-    """Forget a token: calls with it are refused from now on, running ones go on to their end."""
+    """Forget a token: calls with it are refused from now on, running ones go on to their end.
+
+    Example: `ossicle token remove phone --tokens tokens.json`
+    """
     from ossicle.service.security.tokens import edited_tokens
 
     with errors_in_one_line(OSError, ValueError), edited_tokens(tokens) as known:
