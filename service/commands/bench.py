@@ -108,7 +108,7 @@ def bench_server_command(
 
     The exit code is 1 if a stream failed or was understood otherwise than alone.
 
-    Example: `ossicle bench server -n 1,16,64 --json > load.json`
+    Example: `ossicle bench server -n 16 -n 64 --json > load.json`
     """
     from ossicle.data.audio import AudioError
     from ossicle.data.manifest import ManifestError
