@@ -20,7 +20,7 @@ from ossicle.service.workers.share import Share, divided
 
 # Beside the grace, in which streams get their last finals: for a step, and for what Python does at
 # the end of a process.
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 7.0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ Page = Iterable[Metric]
 
 _ACCUMULATING = ("counter", "histogram")
 _SAME: dict[str, Callable[[float, float], float]] = {
-    "ossicle_serving": max,
     "ossicle_limit": max,
     "ossicle_model_info": max,
     "ossicle_build_info": max,

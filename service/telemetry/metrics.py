@@ -65,7 +65,10 @@ class ServerMetrics:
         )
         for reason in REFUSALS:
             self.refused.labels(reason)  # a series must exist before its first increase is seen
-        self._serving = self._gauge("serving", "1 while calls are taken, 0 before and after.")
+        self._serving = self._gauge("serving", "Processes that take calls; 0 before and after.")
+        self.worker_restarts = self._counter(
+            "worker_restarts", "Workers that ended and were replaced."
+        )
         self._limit = self._gauge(
             "limit", "Limits in force, in the unit that their name says.", "limit"
         )

@@ -18,7 +18,8 @@ from multiprocessing.connection import wait
 
 from ossicle.service.security.quota import OverQuota, Quota
 from ossicle.service.telemetry.merged import MergedMetrics
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, ProcessCollector
+from ossicle.service.telemetry.metrics import ServerMetrics
+from prometheus_client import CollectorRegistry
 
 from .messages import AskQuota, Broken, Ready, TellMetrics, TellQuota
 from .process import Work, WorkerProcess
@@ -54,15 +55,8 @@ class Supervisor:
         self._code = 0
         self._quota = Quota()
         self._wake, self._signals = socket.socketpair()
-        own = CollectorRegistry()
-        ProcessCollector(registry=own)
-        GCCollector(registry=own)
-        self._restarts = Counter(
-            "ossicle_worker_restarts", "Workers that ended and were replaced.", registry=own
-        )
-        Gauge("ossicle_workers", "Workers that serve.", registry=own).set_function(
-            lambda: sum(worker.ready for worker in list(self._workers.values()))
-        )
+        self._metrics = ServerMetrics()
+        own = self._metrics.registry
         self._merged = MergedMetrics(
             self._ask_metrics,
             lambda: [own.collect(), *(worker.metrics for worker in self._workers.values())],
@@ -149,7 +143,7 @@ class Supervisor:
                 for number in range(1, self._count):
                     self._start(number)
         ready = sum(each.ready for each in self._workers.values())
-        if not self._serving and ready == self._count:
+        if not self._serving and ready == self._count and self._stopping is None:
             self._serving = True
             self._on_ready(self._first)
 
@@ -173,7 +167,7 @@ class Supervisor:
         self._failures[worker.number] = failures + 1
         pause = min(FIRST_WAIT * 2.0**failures, LONGEST_WAIT)
         self._due[worker.number] = time.monotonic() + pause
-        self._restarts.inc()
+        self._metrics.worker_restarts.inc()
         log.error(
             "worker %d has ended by %s; another is started in %g s",
             worker.number,

@@ -44,7 +44,7 @@ def test_a_worker_is_killed_in_a_sentence_another_goes_on_and_it_is_replaced(
     assert len({result.request_id for result in results}) == 2
     assert finals(results) == finals(undisturbed)
 
-    assert until(lambda: victims.metrics()["ossicle_workers{}"] == 2, 60)
+    assert until(lambda: victims.metrics()["ossicle_serving{}"] == 2, 60)
     assert victims.pids()[first] != old
     assert f"worker {first} has ended by signal 9; another is started" in victims.served.written()
     after = victims.metrics()

@@ -82,7 +82,7 @@ def test_one_client_fills_all_processes_and_then_is_refused(workers: Workers) ->
         page = workers.metrics()
         (active,) = (page[name] for name in page if name.startswith("ossicle_streams_active"))
         assert active == page["ossicle_stream_slots{}"] == 4
-        assert page["ossicle_workers{}"] == 2
+        assert page["ossicle_serving{}"] == 2
         with pytest.raises(BusyError) as refused:
             occupants.open(client)
         assert refused.value.retry_after
