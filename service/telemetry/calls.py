@@ -6,8 +6,8 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -65,17 +65,19 @@ class CallObserver(grpc.aio.ServerInterceptor):
 
     def _observed(self, behaviour: Callable[..., Any], path: str) -> Callable[..., Any]:
         if inspect.isasyncgenfunction(behaviour):
-
-            async def generate(request: Any, context: Any) -> AsyncIterator[Any]:
+            # Not a generator, which gRPC leaves as it is when a client leaves: it would be closed
+            # when Python finds it, long after its call.
+            async def write(request: Any, context: Any) -> None:
                 try:
                     with self._call(path, context):
-                        async for response in behaviour(request, context):
-                            yield response
+                        async with aclosing(behaviour(request, context)) as responses:
+                            async for response in responses:
+                                await context.write(response)
                 except grpc.aio.AbortError as aborted:
                     del request, context
                     raise _bare(aborted) from None
 
-            return generate
+            return write
 
         async def answer(request: Any, context: Any) -> Any:
             try:
@@ -91,6 +93,7 @@ class CallObserver(grpc.aio.ServerInterceptor):
     def _call(self, path: str, context: grpc.aio.ServicerContext[Any, Any]) -> Iterator[None]:
         """Observe one call from its start to its end; the task that runs it is its own."""
         metadata = context.invocation_metadata()
+        peer = context.peer()  # of a call that is over, gRPC would read memory that is free
         call = Call(request_id(metadata), path.rpartition("/")[2])
         if caller.get():
             call.facts["client"] = caller.get()
@@ -118,7 +121,7 @@ class CallObserver(grpc.aio.ServerInterceptor):
                 self._metrics.call_seconds.labels(call.method).observe(seconds)
                 if end is not None:
                     end(code)
-                _log_end(path, call, code, seconds, context)
+                _log_end(path, call, code, seconds, peer, context)
 
 
 def _bare(aborted: grpc.aio.AbortError) -> grpc.aio.AbortError:
@@ -146,6 +149,7 @@ def _log_end(
     call: Call,
     code: grpc.StatusCode,
     seconds: float,
+    peer: str,
     context: grpc.aio.ServicerContext[Any, Any],
 ) -> None:
     quiet = path.startswith(_QUIET) and code in _FINE
@@ -159,7 +163,7 @@ def _log_end(
         "method": call.method,
         "code": code.name,
         "seconds": round(seconds, 3),
-        "peer": context.peer(),
+        "peer": peer,
         **call.facts,
     }
     if code not in _FINE:

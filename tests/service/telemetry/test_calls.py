@@ -198,3 +198,31 @@ def test_a_traceback_follows_a_line_of_text() -> None:
     first, *rest = file.getvalue().splitlines()
     assert first.endswith("it failed code=INTERNAL")
     assert rest[-1] == "ArithmeticError: broken"
+
+
+def test_an_answer_is_over_when_its_client_leaves(server: SpeechServer) -> None:
+    """What writes it must not outlive its call, whose memory is free then."""
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    registry = server.telemetry.metrics.registry
+    method = {"method": "ServerReflectionInfo"}
+
+    def ended() -> float:
+        return registry.get_sample_value("ossicle_call_seconds_count", method) or 0.0
+
+    before = ended()
+    # Nobody reads the answers, and gRPC is told to read few ahead: the server has to wait.
+    few = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
+    with grpc.insecure_channel(server.address, options=few) as channel:
+        for _ in range(5):
+            sent: list[bytes] = []
+
+            def requests(sent: list[bytes] = sent) -> Iterator[bytes]:
+                while len(sent) < 20_000:
+                    sent.append(b"\x3a\x00")  # list_services
+                    yield sent[-1]
+
+            answers = channel.stream_stream(path, bytes, bytes)(requests(), timeout=TIMEOUT)
+            assert until(lambda sent=sent: len(sent) > 2000)  # type: ignore[misc]
+            answers.cancel()
+        assert until(lambda: ended() == before + 5)
+    assert registry.get_sample_value("ossicle_calls_active", method) == 0
