@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import wave
-from base64 import b64encode
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.pcm import to_linear16
 from ossicle.model.config import FRAME_SECONDS, HOP, SAMPLE_RATE, FeatureConfig, ModelConfig
 from ossicle.model.decoding.decoders import DecodingConfig
 from ossicle.model.decoding.hypothesis import Hypothesis
@@ -17,32 +13,12 @@ from ossicle.model.folder import LoadedModel
 from ossicle.model.mel import log_mel, mel_edges
 from ossicle.model.pictures.markup import Markup, tag
 from ossicle.model.pictures.page import facts_list, page
+from ossicle.model.pictures.player import player
 from ossicle.model.pictures.timeline import STYLE, SURE, timeline
 from ossicle.model.pictures.tracks import Heat, Letters, Track, Wave, Words, scaled
 from ossicle.model.runtime import hear
 
 _MEL_KILOHERTZ = (0.5, 1, 2, 4)
-
-# A click in the picture plays from there, and a line follows what is heard.
-_SCRIPT = """
-const sound = document.querySelector("audio");
-const picture = document.querySelector(".scroll svg");
-const line = picture.querySelector(".playhead");
-const pixels = Number(picture.dataset.pixels);
-picture.addEventListener("click", event => {
-  sound.currentTime = (event.clientX - picture.getBoundingClientRect().left) / pixels;
-  sound.play();
-});
-const follow = () => {
-  const x = sound.currentTime * pixels;
-  line.setAttribute("x1", x);
-  line.setAttribute("x2", x);
-  line.setAttribute("visibility", "visible");
-  if (!sound.paused) requestAnimationFrame(follow);
-};
-sound.addEventListener("play", follow);
-sound.addEventListener("seeked", follow);
-"""
 
 
 @dataclass(frozen=True)
@@ -88,7 +64,7 @@ class Inspection:
         return [
             Wave("waveform", self.samples, SAMPLE_RATE),
             Heat("log-mel", scaled(self.mel), HOP / SAMPLE_RATE, hertz, 160),
-            Heat("CTC tokens", likely, FRAME_SECONDS, names, 10 * len(self.tokens)),
+            Heat("CTC tokens", likely, FRAME_SECONDS, names, max(10 * len(self.tokens), 100)),
             Letters("letters", self.heard.tokens, FRAME_SECONDS),
             Words("words", self.heard.words),
         ]
@@ -135,7 +111,7 @@ def inspection_page(inspection: Inspection) -> str:
     body = [
         tag("h1", inspection.name),
         _transcript(inspection),
-        tag("audio", controls=True, src=_sound(inspection.samples), aria_label="The recording"),
+        player(inspection.samples),
         timeline(inspection.tracks(), inspection.seconds),
         tag(
             "p",
@@ -147,7 +123,6 @@ def inspection_page(inspection: Inspection) -> str:
         ),
         facts_list(facts),
         _table(inspection),
-        tag("script", Markup(_SCRIPT)),
     ]
     return page(f"{inspection.name}: what was heard", body, STYLE)
 
@@ -182,14 +157,3 @@ def _table(inspection: Inspection) -> Markup:
             tag("tbody", *rows),
         ),
     )
-
-
-def _sound(samples: NDArray[np.float32]) -> str:
-    """The samples as a WAV file in a data URI."""
-    file = BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(SAMPLE_RATE)
-        out.writeframes(to_linear16(samples))
-    return f"data:audio/wav;base64,{b64encode(file.getvalue()).decode()}"

@@ -56,10 +56,11 @@ def plot_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -
         for name, points in curves.items():
             steps, values = zip(*points, strict=True)
             if name == "train/loss":
-                # One batch is noise: a running mean shows where it goes.
+                # One batch is noise: a running mean, over a tenth of the run at most, shows where
+                # it goes.
                 smooth, mean = [], values[0]
                 for value in values:
-                    mean += 0.1 * (value - mean)
+                    mean += max(0.1, min(10 / len(values), 1.0)) * (value - mean)
                     smooth.append(mean)
                 panels[0].plot(steps, smooth, label="training")
             elif name.endswith("/loss"):
