@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 BATCH_WAIT_SECONDS = 0.003
 # The fastest of so many steps is what the network needs.
 WARM_UP_STEPS = 3
-# A stream without anything to recognise for longer needs no time of the engine.
+# A stream that has nothing to recognise and had nothing for so long needs no time of the engine.
 BUSY_SECONDS = 1.0
 
 
@@ -207,11 +207,14 @@ class Engine:
     def _check_capacity(self) -> None:
         if self._capacity is None:
             return
-        now = time.monotonic()
-        busy = sum(now - stream.busy_at < BUSY_SECONDS for stream in self._streams.values())
+        block = self._block_frames * self.info.frame_samples
+        since = time.monotonic() - BUSY_SECONDS
+        busy = sum(
+            stream.busy_at > since or stream.backlog >= block for stream in self._streams.values()
+        )
         if not self._capacity.admits(busy):
             raise Overloaded(
-                f"{busy} streams are busy, as many as are answered within {self._max_delay:g} s"
+                f"as many streams are busy as are answered within {self._max_delay:g} s: {busy}"
             )
 
     def wake(self) -> None:
