@@ -153,7 +153,7 @@ def test_streams_whose_audio_waits_count_however_long_the_engine_takes(
     engine.open(SessionConfig(), lambda events: None)
     waiting = engine.open(SessionConfig(), lambda events: None)
     waiting.write(tapes.record("abc"))
-    with pytest.raises(Overloaded, match="answered within 0.15 s: 1"):
+    with pytest.raises(Overloaded, match=r"answered within 0\.15 s: 1"):
         engine.open(SessionConfig(), lambda events: None)
 
 
