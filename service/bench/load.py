@@ -19,7 +19,9 @@ from google.protobuf.duration_pb2 import Duration
 from ossicle.data.audio import SAMPLE_RATE
 from ossicle.service.client.access import Access
 from ossicle.service.client.ended_call import status_now
+from ossicle.service.client.errors import from_rpc_error
 from ossicle.service.client.messages import first_request, recognition_config
+from ossicle.service.client.replicas import connections_for
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
 
@@ -90,6 +92,7 @@ class StreamRecord:
         transcript: the finals in a row.
         error: the status that ended it, "" for OK.
         reason: what the server said of that.
+        processes: of the server, if it was refused by a full one.
     """
 
     recording: Recording
@@ -100,6 +103,7 @@ class StreamRecord:
     transcript: str = ""
     error: str = ""
     reason: str = ""
+    processes: int = 1
 
 
 async def stream_live(
@@ -158,9 +162,9 @@ async def stream_live(
                     spoken = now - (record.began + covered)
                     record.partials.append((now, spoken, now - sent[chunk]))
     except grpc.aio.AioRpcError as error:
-        record.error, record.reason = error.code().name, str(error)
-        if ended:
-            record.error, record.reason = ended[0].code().name, ended[0].details() or ""
+        failure = from_rpc_error(ended[0] if ended else error, "the server")
+        record.error, record.reason = failure.status.name, failure.message
+        record.processes = failure.processes
     finally:
         sending.cancel()
         call.cancel()
@@ -230,16 +234,27 @@ class Load:
     async def _client(self, number: int) -> None:
         await asyncio.sleep(number * self.ramp_seconds / self.clients)
         until = self.planned[1]
-        async with self.access.aio_channel(self.address, alone=True) as channel:
-            stub = speech_pb2_grpc.SpeechServiceStub(channel)
-            turn = number
-            while not self.records[number] or time.monotonic() < until:
-                recording = self.recordings[turn % len(self.recordings)]
-                turn += 1
-                record = await stream_live(stub, self.access, recording, self.settings)
-                self.records[number].append(record)
-                if record.error:
-                    await asyncio.sleep(AFTER_FAILURE_SECONDS)
+        turn = number
+        full = 0  # processes that had no room, one after the other
+
+        def goes_on() -> bool:
+            return not self.records[number] or time.monotonic() < until
+
+        while goes_on():
+            async with self.access.aio_channel(self.address, alone=True) as channel:
+                stub = speech_pb2_grpc.SpeechServiceStub(channel)
+                record = None
+                while goes_on() and not (record and record.error):
+                    recording = self.recordings[turn % len(self.recordings)]
+                    record = await stream_live(stub, self.access, recording, self.settings)
+                    full += record.processes > 1
+                    if record.processes > 1 and full < connections_for(record.processes):
+                        continue  # over another connection, as the client library does
+                    full = 0
+                    turn += 1
+                    self.records[number].append(record)
+                    if record.error:
+                        await asyncio.sleep(AFTER_FAILURE_SECONDS)
         self.stopped = self.stopped or time.monotonic()
 
     async def _send_files(self, file: Recording) -> None:
