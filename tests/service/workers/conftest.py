@@ -15,7 +15,7 @@ def workers() -> Iterator[Workers]:
     """Two workers with two streams each."""
     served = serve(
         *("--workers", "2", "--max-streams", "4", "--metrics-port", "0"),
-        *("--health-port", str(free_port())),
+        *("--health-port", str(free_port()), "--http", "0"),
     )
     yield Workers(served)
     assert stop(served) == 0

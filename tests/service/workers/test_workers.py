@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from calls import until
+from calls import TIMEOUT, until
 from ossicle.service.client import BusyError, Finalize, SpeechClient
 from processes import COMMAND, serve, stop
 from supervised import Workers
@@ -73,6 +74,21 @@ def test_health_is_told_on_both_ports(workers: Workers) -> None:
     for address in (workers.address, f"127.0.0.1:{port[1]}"):
         with SpeechClient(address) as client:
             assert client.health()
+
+
+def test_the_web_page_is_served_by_all(workers: Workers) -> None:
+    page = re.search(r"^page +(http\S+)$", workers.served.banner, re.MULTILINE)
+    assert page
+    for _ in range(6):  # over a connection each
+        with urllib.request.urlopen(page[1], timeout=TIMEOUT) as response:
+            assert b"<html" in response.read()
+
+
+def test_sighup_reaches_all(workers: Workers) -> None:
+    workers.served.process.send_signal(signal.SIGHUP)
+    for number in (0, 1):
+        line = re.compile(rf"reloaded changed=0 .*worker={number}$", re.MULTILINE)
+        assert until(lambda line=line: bool(line.search(workers.served.written())))
 
 
 def test_one_client_fills_all_processes_and_then_is_refused(workers: Workers) -> None:

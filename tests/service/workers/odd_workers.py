@@ -1,0 +1,62 @@
+"""A supervisor of workers that misbehave: python odd_workers.py BEHAVIOUR FOLDER."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from ossicle.service.workers.messages import Broken, Ready
+from ossicle.service.workers.supervisor import Supervisor
+
+
+@dataclass(frozen=True)
+class Odd:
+    """What each worker does; `folder` tells how often one was started."""
+
+    behaviour: str
+    folder: Path
+
+    def __call__(self, number: int, connection: Connection) -> None:
+        started = len(list(self.folder.glob(f"{number}-*")))
+        (self.folder / f"{number}-{started}").touch()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        behave: Callable[[int, int, Connection], None] = getattr(self, self.behaviour)
+        behave(number, started, connection)
+
+    def does_not_start(self, number: int, started: int, connection: Connection) -> None:
+        sys.exit(3)
+
+    def breaks_once(self, number: int, started: int, connection: Connection) -> None:
+        connection.send(Ready("greeting", {}))
+        if number == 1 and started == 0:  # the last to be ready
+            connection.send(Broken())
+        signal.pause()
+
+    def stays(self, number: int, started: int, connection: Connection) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        connection.send(Ready("greeting", {}))
+        time.sleep(60)
+
+    def ends_again_and_again(self, number: int, started: int, connection: Connection) -> None:
+        connection.send(Ready("greeting", {}))
+        if number == 1 and started < 3:
+            time.sleep(0.2)  # until all were seen to serve
+            sys.exit(7)
+        signal.pause()
+
+
+def main(behaviour: str, folder: str) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    stop_seconds = 1.0 if behaviour == "stays" else 60.0
+    supervisor = Supervisor(2, stop_seconds, lambda ready: print(ready.greeting, flush=True))
+    sys.exit(supervisor.run(Odd(behaviour, Path(folder))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
