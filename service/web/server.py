@@ -37,7 +37,6 @@ _HEADERS = {
         "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     ),
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "Server": "ossicle",
@@ -149,7 +148,10 @@ class WebServer:
         self._idle.clear()
         try:
             origin = request.headers.get("Origin")
-            if not is_allowed(origin, request.host, request.secure, self._config.origins):
+            # What everybody may read needs no question: scripts, too, are asked for with an origin.
+            if request.path.startswith("/v1/") and not is_allowed(
+                origin, request.host, request.secure, self._config.origins
+            ):
                 message = (
                     f"pages of {origin!r} may not use this server; allow them with --http-origin"
                 )

@@ -24,6 +24,13 @@ class Served:
     banner: str
     log: IO[str]
 
+    @property
+    def page(self) -> str:
+        """The address of its web page."""
+        match = re.search(r"^page +(http\S+)$", self.banner, re.MULTILINE)
+        assert match
+        return match[1]
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()

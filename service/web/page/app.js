@@ -248,14 +248,17 @@ async function run(work) {
   try {
     await work();
   } catch (error) {
-    explain(error);
+    await explain(error);
   } finally {
     running = null;
     if (document.body.dataset.state !== "idle") enter("idle", "Ready");
   }
 }
 
+const AWAY = "The server does not answer. What is here stays here; see that ossicle serve is "
+  + "running, and start again.";
 const MICROPHONE_ERRORS = {
+  AbortError: AWAY, // the code that reads the microphone cannot be fetched
   NotAllowedError: "The microphone was refused. Allow it for this page, with the sign at the left "
     + "end of the address bar or in the settings of your system, and press Start again; or drop a "
     + "recording here, which needs no microphone.",
@@ -265,7 +268,15 @@ const MICROPHONE_ERRORS = {
     + "press Start again.",
 };
 
-function explain(error) {
+async function isThere() {
+  try {
+    return (await fetch(new URL("v1/models", document.baseURI))).status < 500;
+  } catch {
+    return false;
+  }
+}
+
+async function explain(error) {
   if (!(error instanceof StreamError)) {
     notice(MICROPHONE_ERRORS[error.name] ?? `Something went wrong: ${error.message}`);
   } else if (error.status === "UNAUTHENTICATED") {
@@ -274,9 +285,11 @@ function explain(error) {
     $("token").focus();
   } else if (error.status === "RESOURCE_EXHAUSTED") {
     notice(`The server is busy: ${error.message}.`);
+  } else if (error.status === "AWAY" && await isThere()) {
+    notice("The server is there, but takes no WebSocket from this address. Its operator can allow it "
+      + `with --http-origin ${window.location.origin}; a proxy in between must pass WebSockets on.`);
   } else if (error.status === "AWAY" || error.status === "UNAVAILABLE") {
-    notice("The server does not answer. What is here stays here; see that ossicle serve is running, "
-      + "and start again.");
+    notice(AWAY);
   } else {
     notice(`The server says: ${error.message}.`);
   }
