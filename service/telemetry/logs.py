@@ -37,6 +37,7 @@ def configure_logging(
         worker: the number of this process, which every line then tells; None if it is alone.
     """
     handler = logging.StreamHandler(file or sys.stderr)
+    handler.addFilter(_is_news)
     if worker is not None:
         handler.addFilter(partial(_with_worker, worker))
     handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else TextFormatter())
@@ -50,6 +51,11 @@ def facts_of(record: logging.LogRecord) -> dict[str, Fact]:
     if call is not None:
         facts.setdefault("request_id", call.request_id)
     return facts
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # What gRPC says, with a traceback, of a client that left before it was told a status.
+    return not (record.name.startswith("grpc.") and record.msg.startswith("ExecuteBatchError"))
 
 
 def _with_worker(worker: int, record: logging.LogRecord) -> bool:

@@ -15,7 +15,7 @@ from calls import TIMEOUT, audio, chunks, linear16, start, stream, transcripts, 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ossicle.service.server import SpeechServer
 from ossicle.service.telemetry.call import Call, current_call, request_id
-from ossicle.service.telemetry.logs import JsonFormatter, TextFormatter
+from ossicle.service.telemetry.logs import JsonFormatter, TextFormatter, configure_logging
 from ossicle.service.telemetry.telemetry import Telemetry
 from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
@@ -198,6 +198,18 @@ def test_a_traceback_follows_a_line_of_text() -> None:
     first, *rest = file.getvalue().splitlines()
     assert first.endswith("it failed code=INTERNAL")
     assert rest[-1] == "ArithmeticError: broken"
+
+
+def test_a_client_that_has_left_is_no_error() -> None:
+    written = io.StringIO()
+    configure_logging(file=written)
+    grpcs = logging.getLogger("grpc._cython.cygrpc")
+    grpcs.error("ExecuteBatchError raised in core by servicer method [%s]", "/a/b")
+    grpcs.error("Unexpected [%s] raised by servicer method [%s]", "KeyError", "/a/b")
+    assert (
+        written.getvalue().splitlines()[-1].endswith("[KeyError] raised by servicer method [/a/b]")
+    )
+    assert "ExecuteBatchError" not in written.getvalue()
 
 
 def test_an_answer_is_over_when_its_client_leaves(server: SpeechServer) -> None:
