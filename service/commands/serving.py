@@ -85,8 +85,8 @@ class Serving:
         from ossicle.model.folder import LoadedModel
         from ossicle.model.runtime import find_model
 
-        variable = os.environ.get("OSSICLE_MODEL", "")
-        names = self.models or [name.strip() for name in variable.split(",")]
+        variable = os.environ.get("OSSICLE_MODEL", "").split(",")
+        names = self.models or [name.strip() for name in variable if name.strip()] or [""]
         return [LoadedModel.load(find_model(name), self.threads) for name in names]
 
 

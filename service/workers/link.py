@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import signal
 import threading
@@ -15,6 +16,8 @@ from ossicle.service.security.tokens import Token
 from prometheus_client import CollectorRegistry
 
 from .messages import AskMetrics, AskQuota, QuotaAction, TellMetrics, TellQuota
+
+log = logging.getLogger(__name__)
 
 _Answer = asyncio.Future[tuple[str, int] | None]
 
@@ -77,15 +80,23 @@ class Link:
             raise OverQuota(*refusal)
 
     def _listen(self) -> None:
-        with suppress(EOFError, OSError):
-            while True:
+        while True:
+            try:
                 message = self._connection.recv()
-                if isinstance(message, AskMetrics):
-                    self.tell(TellMetrics(list(self._registry.collect())))
-                elif isinstance(message, TellQuota):
-                    question, loop, answer = self._asked.pop(message.number)
-                    loop.call_soon_threadsafe(self._settle, question, answer, message.refusal)
+            except (EOFError, OSError):
+                break
+            try:
+                self._take(message)
+            except Exception:
+                log.exception("a question of the supervisor was not answered")
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _take(self, message: object) -> None:
+        if isinstance(message, AskMetrics):
+            self.tell(TellMetrics(list(self._registry.collect())))
+        elif isinstance(message, TellQuota):
+            question, loop, answer = self._asked.pop(message.number)
+            loop.call_soon_threadsafe(self._settle, question, answer, message.refusal)
 
     def _settle(self, question: AskQuota, answer: _Answer, refusal: tuple[str, int] | None) -> None:
         if not answer.done():

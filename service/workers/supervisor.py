@@ -9,6 +9,7 @@ workers, which then drain, and so is SIGHUP, which makes them read their models 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 import time
@@ -89,8 +90,9 @@ class Supervisor:
     def _turn(self) -> None:
         """Wait for something to happen, and see to it."""
         now = time.monotonic()
-        moments = [*self._due.values(), *([self._stopping] if self._stopping else [])]
-        timeout = max(0.0, min(moments) - now) if moments else None
+        moments = [*self._due.values()] if self._stopping is None else [self._stopping]
+        next_moment = min(moments, default=math.inf)
+        timeout = max(0.0, next_moment - now) if math.isfinite(next_moment) else None
         by_sentinel = {worker.sentinel: worker for worker in self._workers.values()}
         by_connection = {worker.connection: worker for worker in self._workers.values()}
         happened = wait([self._wake, *by_connection, *by_sentinel], timeout)
@@ -237,4 +239,4 @@ class Supervisor:
             )
             worker.signal(signal.SIGKILL)
         self._code = FAILURE
-        self._stopping = float("inf")
+        self._stopping = math.inf

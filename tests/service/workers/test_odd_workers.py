@@ -43,6 +43,7 @@ class Run:
             self._process.terminate()
         _, rest = self._process.communicate(timeout=60)
         self.lines += rest.splitlines()
+        assert "Traceback" not in " ".join(self.lines)
         return self._process.returncode
 
 
