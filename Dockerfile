@@ -47,7 +47,7 @@ WORKDIR /home/ossicle
 ENV OSSICLE_HOST=0.0.0.0 \
     OSSICLE_PORT=50051 \
     OSSICLE_HEALTH_PORT=50052
-EXPOSE 50051
+EXPOSE 50051 8080
 HEALTHCHECK --interval=10s --timeout=6s --start-period=20s \
     CMD ["sh", "-c", "exec ossicle health --server 127.0.0.1:${OSSICLE_HEALTH_PORT}"]
 CMD ["ossicle", "serve"]

@@ -17,8 +17,8 @@ help:  ## Show this list.
 demo: $(BASE)/installed  ## Stream a bundled recording to a server and see it turn into text.
 	$(BASE)/bin/ossicle demo
 
-serve: $(BASE)/installed  ## Serve the bundled model on 127.0.0.1:50051 until Ctrl-C.
-	$(BASE)/bin/ossicle serve
+serve: $(BASE)/installed  ## Live captions at http://127.0.0.1:8080, and gRPC on port 50051, until Ctrl-C.
+	$(BASE)/bin/ossicle serve --http 8080
 
 test: $(DEV)/installed  ## Run the tests.
 	$(DEV)/bin/pytest
