@@ -120,6 +120,22 @@ def read_audio(source: str | os.PathLike[str] | bytes | BinaryIO) -> Samples:
     return join(list(_decoded(source)))
 
 
+def read_stretch(path: Path, start: float, seconds: float) -> Samples:
+    """The samples (N,) of a part of a recording; none where it ends before.
+
+    Raises:
+        AudioError, OSError: it cannot be read.
+    """
+    first, last = round(start * SAMPLE_RATE), round((start + seconds) * SAMPLE_RATE)
+    pieces, position = [], 0
+    for block in stream_audio(path):
+        pieces.append(block[max(first - position, 0) : max(last - position, 0)])
+        position += len(block)
+        if position >= last:
+            break
+    return join(pieces)
+
+
 def read_recording(path: Path) -> Samples:
     """All samples (N,) of the recording of an utterance.
 

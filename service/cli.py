@@ -14,6 +14,7 @@ import typer
 from ossicle.data.cli import data_app
 from ossicle.model.commands.calibrate import calibrate_command
 from ossicle.model.commands.evaluate import evaluate_command
+from ossicle.model.commands.explain import explain_app
 from ossicle.model.commands.lm import lm_app
 from ossicle.model.commands.train import export_command, train_command
 from ossicle.model.commands.tune import tune_command
@@ -55,6 +56,7 @@ app.command("export")(export_command)
 app.add_typer(token_app, name="token")
 app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
+app.add_typer(explain_app, name="explain")
 app.add_typer(bench_app, name="bench")
 
 

@@ -45,13 +45,16 @@ class Cell(nn.Module):
     Class attributes:
         blocks: how many gates and candidates the weights make, k.
         signals: names of what a step computes; the first two are the new states.
-        forget: the block whose bias starts at `FORGET_BIAS`; -1 where there is none.
+        forget: the block of the forget gate, whose bias starts at `FORGET_BIAS`; -1 where there
+            is none.
+        input: the block of the input gate; -1 where there is none but the forget gate's.
         has_memory: whether c is a state beside h; if not, c is h.
     """
 
     blocks: ClassVar[int]
     signals: ClassVar[tuple[str, ...]]
     forget: ClassVar[int] = -1
+    input: ClassVar[int] = -1
     has_memory: ClassVar[bool] = True
 
     def __init__(self, inputs: int, hidden: int) -> None:

@@ -70,6 +70,7 @@ class LSTM(Cell):
     blocks = 4
     signals = ("hidden", "memory", "input", "forget", "candidate", "output")
     forget = 1
+    input = 0
 
     def step(
         self, x: Tensor, h: Tensor, c: Tensor
@@ -106,6 +107,7 @@ class ForgetlessLSTM(Cell):
 
     blocks = 3
     signals = ("hidden", "memory", "input", "candidate", "output")
+    input = 0
 
     def step(
         self, x: Tensor, h: Tensor, c: Tensor
@@ -138,6 +140,7 @@ class PeepholeLSTM(Cell):
     blocks = 4
     signals = LSTM.signals
     forget = 1
+    input = 0
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -13,3 +15,10 @@ def fail(message: str, code: int = 1) -> typer.Exit:
     """Print an error and return the exception that ends the command."""
     _err.print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
     return typer.Exit(code)
+
+
+def need_training_packages(*names: str) -> None:
+    """Stop with the remedy if a package of the extra `train` is not installed."""
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise fail(f"this command needs {', '.join(missing)}: pip install 'ossicle[train]'", code=2)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ossicle.model.commands.errors import fail
+from ossicle.model.commands.errors import fail, need_training_packages
 from rich.console import Console
 
 if TYPE_CHECKING:
     from ossicle.model.network import Network
 
 _out = Console()
-
-
-def _need_training_packages() -> None:
-    missing = [name for name in ("torch", "pytorch_lightning", "onnx") if find_spec(name) is None]
-    if missing:
-        raise fail(f"this command needs {', '.join(missing)}: pip install 'ossicle[train]'", code=2)
 
 
 def train_command(
@@ -43,8 +36,10 @@ def train_command(
 
     Checkpoints, curves and the facts of the run are kept in its folder. Stop it with Ctrl-C and
     go on later with --resume: the curve continues where the last checkpoint was.
+
+    Example: `ossicle train model/configs/tiny.yaml --run runs/tiny`
     """
-    _need_training_packages()
+    need_training_packages("torch", "pytorch_lightning", "onnx")
     import torch
     from ossicle.data.cache import CacheError
     from ossicle.data.manifest import ManifestError
@@ -120,8 +115,10 @@ def export_command(
 
     Of a language model's checkpoint, lm.lstm.onnx is made in FOLDER, to rescore what the acoustic
     model there has heard; NAME and AUDIO are an acoustic model's.
+
+    Example: `ossicle export runs/tiny/best.ckpt models/tiny`
     """
-    _need_training_packages()
+    need_training_packages("torch", "pytorch_lightning", "onnx")
     from ossicle.data.audio import AudioError, read_audio
     from ossicle.data.sample import sample_path
     from ossicle.model.export import (

@@ -46,7 +46,7 @@ def inspect_command(
     The page plays the recording; it is one file that needs nothing but a browser. Example:
     `ossicle inspect talk.flac --start 60 --seconds 15 -o talk.png`
     """
-    from ossicle.data.audio import AudioError
+    from ossicle.data.audio import AudioError, read_stretch
     from ossicle.model.folder import LoadedModel
     from ossicle.model.runtime import ModelError, find_model
 
@@ -58,32 +58,13 @@ def inspect_command(
     with errors_in_one_line(ModelError, OSError):
         loaded = LoadedModel.load(find_model(model))
         try:
-            samples = _stretch(file, start, seconds)
+            samples = read_stretch(file, start, seconds)
         except AudioError as error:
             fail(f"{file}: {error}")
         if not len(samples):
             fail(f"{file} ends before {start:g} s; give an earlier --start", USAGE)
         _draw(file.name, samples, loaded, search.decoding(loaded.decoding), target)
     print(f"written: {target}")
-
-
-def _stretch(file: Path, start: float, seconds: float) -> Samples:
-    """The samples (N,) of a part of a recording; none where it ends before.
-
-    Raises:
-        AudioError, OSError: it cannot be read.
-    """
-    import numpy as np
-    from ossicle.data.audio import SAMPLE_RATE, stream_audio
-
-    first, last = round(start * SAMPLE_RATE), round((start + seconds) * SAMPLE_RATE)
-    blocks, position = [np.zeros(0, np.float32)], 0
-    for block in stream_audio(file):
-        blocks.append(block[max(first - position, 0) : last - position])
-        position += len(block)
-        if position >= last:
-            break
-    return np.concatenate(blocks)
 
 
 def _draw(

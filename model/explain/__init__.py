@@ -1,0 +1,1 @@
+"""The recurrent heart made visible: error flow, gates at work, cells compared."""
