@@ -7,6 +7,7 @@ Each command is a function in a module of its own, which imports what it needs o
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from .commands.bench import bench_app
 from .commands.demo import demo_command
 from .commands.inspect import inspect_command
 from .commands.mic import mic_command
+from .commands.output import FAILURE, complain, one_line
 from .commands.serve import serve_command
 from .commands.server import health_command, models_command
 from .commands.stream import stream_command
@@ -82,7 +84,18 @@ def main() -> None:
     """Run the command line."""
     # gRPC's own lines about connections that fail; ours say what to do.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    app()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # The output cannot be written: a full disk, or a reader that has left, which is no news.
+        if not isinstance(error, BrokenPipeError):
+            complain(one_line(error))
+        # Python would try once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILURE)
 
 
 if __name__ == "__main__":

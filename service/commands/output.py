@@ -45,6 +45,6 @@ def one_line(error: Exception) -> str:
 
     An ``OSError`` names its file ("a.wav: No such file or directory") instead of its number.
     """
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
