@@ -4,7 +4,8 @@ A single thread owns the model. Every state tensor has one row per *slot*; a str
 to a free slot and keeps it until it ends. In each round the thread collects the streams that have a
 block of samples ready, gathers their rows, steps them as one batch, scatters the new rows back and
 hands each stream's events to its owner. A stream that has nothing ready is left out of the round,
-so a slow one delays nobody, and rows of streams that are left out are not touched.
+so a slow one delays nobody, and rows of streams that are left out are not touched. Beside live
+streams those that are sent faster than speech get what is left: see :mod:`~ossicle.service.turns`.
 
 Owners talk to the engine through their :class:`~ossicle.service.stream.Stream`, from any thread.
 Their callbacks run in the engine's thread and must not block; in asyncio pass them on with
@@ -29,7 +30,9 @@ from ossicle.model.decoding.decoders import Decoding
 from .capacity import Capacity
 from .rounds import Round, RoundCallback
 from .session import Hearing, Session, SessionConfig
+from .slots import SlotStates
 from .stream import EndCallback, EventsCallback, Request, Stream
+from .turns import count_busy, in_turn, is_ahead, most_ahead
 
 if TYPE_CHECKING:
     from ossicle.model.runtime import AcousticModel, ModelInfo
@@ -40,8 +43,6 @@ log = logging.getLogger(__name__)
 BATCH_WAIT_SECONDS = 0.003
 # The fastest of so many steps is what the network needs.
 WARM_UP_STEPS = 3
-# A stream that has nothing to recognise and had nothing for so long needs no time of the engine.
-BUSY_SECONDS = 1.0
 
 
 class EngineError(RuntimeError):
@@ -69,6 +70,8 @@ class Engine:
         slots: streams at the same time.
         block_frames: frames of each stream in a step; 4 for live streams, more for throughput.
         queue_seconds: audio that a stream may have waiting.
+        live_first: streams that are sent faster than speech get what others leave; all are alike
+            else.
         max_delay_seconds: streams that would make others wait longer are refused; 0 for as many as
             there are slots.
         on_failure: called from the engine's thread if the engine fails.
@@ -83,6 +86,7 @@ class Engine:
         slots: int = 64,
         block_frames: int = 4,
         queue_seconds: float = 10.0,
+        live_first: bool = False,
         max_delay_seconds: float = 0.0,
         on_failure: Callable[[Exception], None] | None = None,
         on_round: RoundCallback | None = None,
@@ -95,6 +99,7 @@ class Engine:
                 f"queue_seconds is {queue_seconds:g}; a block alone has {block_seconds:g} s"
             )
         self.slots = slots
+        self._live_first = live_first
         self._max_delay = max_delay_seconds
         self._capacity = Capacity(block_seconds, max_delay_seconds) if max_delay_seconds else None
         self._queue_samples = queue_seconds * model.info.sample_rate
@@ -104,7 +109,7 @@ class Engine:
         self._on_failure = on_failure
         self._on_round = on_round
         self._waiting_since: float | None = None
-        self._state = model.initial_state(slots)
+        self._state = SlotStates(model, slots)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()  # guards the next four; never held during a step
         self._free = list(range(slots))
@@ -208,10 +213,7 @@ class Engine:
         if self._capacity is None:
             return
         block = self._block_frames * self.info.frame_samples
-        since = time.monotonic() - BUSY_SECONDS
-        busy = sum(
-            stream.busy_at > since or stream.backlog >= block for stream in self._streams.values()
-        )
+        busy = count_busy(self._streams.values(), block)
         if not self._capacity.admits(busy):
             raise Overloaded(
                 f"as many streams are busy as are answered within {self._max_delay:g} s: {busy}"
@@ -277,22 +279,23 @@ class Engine:
     def _round(self) -> bool:
         """Step every stream that is ready once; False if none was."""
         since, self._waiting_since = self._waiting_since, None
-        blocks = self._collect()
+        taken: set[Stream] = set()
+        blocks = self._collect(taken)
         if blocks and len(blocks) < self.active:
             deadline = time.monotonic() + BATCH_WAIT_SECONDS
             while len(blocks) < self.active and (left := deadline - time.monotonic()) > 0:
                 self._wake.wait(left)
                 self._wake.clear()
                 self._waiting_since = None
-                blocks += self._collect(without={stream for stream, _ in blocks})
+                blocks += self._collect(taken)
         if not blocks:
             return False
-        self._zero([stream.slot for stream, _ in blocks if stream.session.take_reset()])
+        self._state.zero([stream.slot for stream, _ in blocks if stream.session.take_reset()])
         slots = [stream.slot for stream, _ in blocks]
         samples = np.stack([block for _, block in blocks])
         started = time.perf_counter()
-        log_probs, state = self._model.step(samples, self._rows(slots))
-        self._set_rows(slots, state)
+        log_probs, state = self._model.step(samples, self._state.take(slots))
+        self._state.put(slots, state)
         stepped = time.perf_counter()
         self._answer([stream for stream, _ in blocks], log_probs)
         waited = None if since is None else started - since
@@ -304,21 +307,32 @@ class Engine:
             self._on_round(done)
         return True
 
-    def _collect(
-        self, without: set[Stream] | None = None
-    ) -> list[tuple[Stream, NDArray[np.float32]]]:
-        """The blocks that are ready; streams are admitted and removed on the way."""
+    def _collect(self, taken: set[Stream]) -> list[tuple[Stream, NDArray[np.float32]]]:
+        """The blocks that are ready; streams are admitted and removed on the way.
+
+        Args:
+            taken: streams whose blocks this round has already; the others' are added.
+        """
         with self._lock:
-            streams = list(self._streams.values())
-        blocks = []
+            streams = [stream for stream in self._streams.values() if stream not in taken]
+        live, ahead = in_turn(streams)
+        blocks = self._take_blocks(live, taken, len(live))
+        most = most_ahead(taken, live, len(ahead)) if self._live_first else len(ahead)
+        return blocks + self._take_blocks(ahead, taken, most)
+
+    def _take_blocks(
+        self, streams: list[Stream], taken: set[Stream], most: int
+    ) -> list[tuple[Stream, NDArray[np.float32]]]:
+        """The blocks that some streams have ready, so many at most."""
+        blocks: list[tuple[Stream, NDArray[np.float32]]] = []
         for stream in streams:
-            if without and stream in without:
-                continue
             if stream.cancelled:
                 self._remove(stream)
                 continue
+            if len(blocks) >= most:
+                continue
             if not stream.admitted:
-                self._zero([stream.slot])
+                self._state.zero([stream.slot])
                 stream.admitted = True
             try:
                 block = self._next_block(stream)
@@ -327,6 +341,7 @@ class Engine:
                 continue
             if block is not None:
                 stream.busy_at = time.monotonic()
+                taken.add(stream)
                 blocks.append((stream, block))
         return blocks
 
@@ -381,6 +396,7 @@ class Engine:
             except StopIteration as heard:
                 events = heard.value
             stream.consumed = stream.session.position
+            stream.ahead = is_ahead(stream, self.info.sample_rate)
             stream.deliver(events)
             stream.announce_room()
         except Exception as error:
@@ -411,7 +427,7 @@ class Engine:
         """Zero a stream's slot and free it."""
         stream.ended = True
         stream.inbox.clear()
-        self._zero([stream.slot])
+        self._state.zero([stream.slot])
         with self._lock:
             if self._streams.get(stream.slot) is stream:
                 del self._streams[stream.slot]
@@ -426,21 +442,3 @@ class Engine:
         for stream in streams:
             stream.ended = True
             self._tell_end(stream, end)
-
-    def _rows(self, slots: list[int]) -> dict[str, NDArray[np.float32]]:
-        return {
-            name: np.take(tensor, slots, axis=self._model.state_axes[name])
-            for name, tensor in self._state.items()
-        }
-
-    def _set_rows(self, slots: list[int], rows: dict[str, NDArray[np.float32]]) -> None:
-        for name, tensor in self._state.items():
-            tensor[self._index(name, slots)] = rows[name]
-
-    def _zero(self, slots: list[int]) -> None:
-        if slots:
-            for name, tensor in self._state.items():
-                tensor[self._index(name, slots)] = 0
-
-    def _index(self, name: str, slots: list[int]) -> tuple[slice | list[int], ...]:
-        return (*(slice(None),) * self._model.state_axes[name], slots)

@@ -208,6 +208,7 @@ class Models:
             loaded.decoding,
             slots=self._limits.max_streams,
             queue_seconds=self._limits.queue_seconds,
+            live_first=True,
             max_delay_seconds=self._limits.max_delay_seconds,
             on_failure=lambda error: self._failed(loaded),
             on_round=metrics.round,

@@ -64,7 +64,9 @@ class Stream:
         self.on_end = on_end
         self.inbox: deque[NDArray[np.float32] | Request] = deque()
         self.consumed = 0  # samples, written by the engine's thread only
-        self.busy_at = time.monotonic()  # when it was opened, then when it had a block ready
+        self.opened_at = time.monotonic()
+        self.busy_at = self.opened_at  # when a block of it was taken
+        self.ahead = False  # of speech
         self.admitted = False
         self.cancelled = False
         self.ended = False

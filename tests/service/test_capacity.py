@@ -11,7 +11,7 @@ import pytest
 from calls import LiveStream, audio, linear16, start, stream, transcripts, until
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
-from ossicle.service import engine as engine_module
+from ossicle.service import turns
 from ossicle.service.capacity import Capacity
 from ossicle.service.engine import Engine, Overloaded
 from ossicle.service.limits import Limits
@@ -148,7 +148,7 @@ def test_streams_that_have_nothing_to_recognise_do_not_count(slow: Any) -> None:
 def test_streams_whose_audio_waits_count_however_long_the_engine_takes(
     slow: Any, tapes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "BUSY_SECONDS", 0.0)
     engine = Engine(slow, slots=4, max_delay_seconds=0.15)  # never started: nothing is answered
     engine.open(SessionConfig(), lambda events: None)
     waiting = engine.open(SessionConfig(), lambda events: None)

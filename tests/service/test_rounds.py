@@ -88,6 +88,35 @@ def test_a_file_makes_others_wait_for_the_round_under_way_and_no_longer(
     assert engine.stop()
 
 
+def test_files_get_what_those_who_speak_leave(held: Any, tapes: Any) -> None:
+    rounds: list[Round] = []
+    engine = Engine(held, slots=7, live_first=True, on_round=rounds.append)
+    engine.start()
+    assert engine.wait_ready(20)
+    block = tapes.record("ab")
+    files = [engine.open(SessionConfig(), lambda events: None) for _ in range(6)]
+    for file in files:
+        file.write(np.tile(block, 200))
+    held.go_on.release(100)
+    for _ in range(101):
+        assert held.began.acquire(timeout=20)
+    assert all(file.ahead for file in files)
+    microphone = engine.open(SessionConfig(), lambda events: None)
+    for count, spoken in enumerate((False, True, True, False), start=101):
+        if spoken:
+            microphone.write(block)
+        held.go_on.release()
+        assert until(lambda count=count: len(rounds) == count)
+        assert held.began.acquire(timeout=20)
+    held.go_on.release(2000)
+    assert until(lambda: len(rounds) > 105)
+    # All while nobody speaks, some while somebody may, one beside each that does.
+    assert [each.streams for each in rounds[99:105]] == [6, 6, 4, 2, 2, 4]
+    assert until(lambda: not any(file.backlog for file in files))
+    assert {file.consumed for file in files} == {200 * len(block)}, "none is forgotten"
+    assert engine.stop()
+
+
 def test_what_nobody_has_just_sent_is_not_said_to_have_waited(held: Any, tapes: Any) -> None:
     rounds: list[Round] = []
     engine = Engine(held, slots=1, on_round=rounds.append)
