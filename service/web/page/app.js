@@ -2,7 +2,8 @@
 
 import { FileAudio, LiveAudio, Microphone, RATE } from "./audio.js";
 import { Level } from "./level.js";
-import { Stream, StreamError } from "./stream.js";
+import { remedy } from "./remedy.js";
+import { Stream } from "./stream.js";
 import { Transcript, clock } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
@@ -255,43 +256,13 @@ async function run(work) {
   }
 }
 
-const AWAY = "The server does not answer. What is here stays here; see that ossicle serve is "
-  + "running, and start again.";
-const MICROPHONE_ERRORS = {
-  AbortError: AWAY, // the code that reads the microphone cannot be fetched
-  NotAllowedError: "The microphone was refused. Allow it for this page, with the sign at the left "
-    + "end of the address bar or in the settings of your system, and press Start again; or drop a "
-    + "recording here, which needs no microphone.",
-  NotFoundError: "There is no microphone. Connect one and press Start again, or drop a recording here.",
-  OverconstrainedError: "The microphone chosen in the settings is not there any more. Choose another.",
-  NotReadableError: "The microphone cannot be used; perhaps another program has it. Close that, and "
-    + "press Start again.",
-};
-
-async function isThere() {
-  try {
-    return (await fetch(new URL("v1/models", document.baseURI))).status < 500;
-  } catch {
-    return false;
-  }
-}
-
 async function explain(error) {
-  if (!(error instanceof StreamError)) {
-    notice(MICROPHONE_ERRORS[error.name] ?? `Something went wrong: ${error.message}`);
-  } else if (error.status === "UNAUTHENTICATED") {
+  if (error.status === "UNAUTHENTICATED") {
     openSettings("This server answers only those who have a token. Ask its operator for one, enter "
       + "it here, and press Start again.");
     $("token").focus();
-  } else if (error.status === "RESOURCE_EXHAUSTED") {
-    notice(`The server is busy: ${error.message}.`);
-  } else if (error.status === "AWAY" && await isThere()) {
-    notice("The server is there, but takes no WebSocket from this address. Its operator can allow it "
-      + `with --http-origin ${window.location.origin}; a proxy in between must pass WebSockets on.`);
-  } else if (error.status === "AWAY" || error.status === "UNAVAILABLE") {
-    notice(AWAY);
   } else {
-    notice(`The server says: ${error.message}.`);
+    notice(await remedy(error));
   }
 }
 
