@@ -71,9 +71,11 @@ const drawUnit = () => {
   chosen.setAttribute("y", (units() - 1 - row) * step - 1.5);
   chosen.setAttribute("height", step + 3);
   data.curves.forEach((name, number) => {
-    const [low, high] = layer().bounds[name];
-    const points = Array.from({length: data.frames}, (_, at) => {
-      const share = (value(name, at) - low) / (high - low);
+    const values = Array.from({length: data.frames}, (_, at) => value(name, at));
+    // The memory of a unit may be of any size: it is drawn as large as it gets.
+    const most = Math.max(1, ...values.map(Math.abs));
+    const points = values.map((number, at) => {
+      const share = data.gates.includes(name) ? number : 0.5 + number / most / 2;
       return `${((at + 0.5) * data.seconds * pixels).toFixed(1)} ${(80 * (1 - share)).toFixed(1)}`;
     });
     curves[number].setAttribute("d", "M" + points.join("L"));
@@ -87,6 +89,9 @@ const drawMoment = () => {
   moment.setAttribute("x2", x);
   moment.setAttribute("y1", 0);
   moment.setAttribute("y2", picture.getAttribute("height"));
+  const scroll = picture.parentNode;
+  if (x < scroll.scrollLeft || x > scroll.scrollLeft + scroll.clientWidth)
+    scroll.scrollLeft = x - scroll.clientWidth / 2;
   for (const name of data.curves)
     document.getElementById(`value-${name}`).textContent = value(name, frame()).toFixed(2);
   const time = layer().times && layer().times[unit()];

@@ -65,7 +65,8 @@ def gates_page(inspection: Inspection, layers: Sequence[Layer]) -> str:
             "lie in the order of their times, which stand at the margin: how long a unit keeps "
             "what it has, at the mean of its forget gate over this recording, until 1 / e of it "
             "is left. Gates are drawn from 0, dark, to 1, bright; what can be negative from "
-            "dark to bright with 0 between.",
+            "dark to bright with 0 between. The memory of one unit is drawn as large as it gets, "
+            "where that is more than 1; its values stand above.",
             class_="note",
         ),
         _rankings(layers),
