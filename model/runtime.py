@@ -146,7 +146,10 @@ class AcousticModel:
         try:
             session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no public base class
-            raise ModelError(f"cannot load {path}: {error}") from error
+            raise ModelError(
+                f"cannot load {path}: it is damaged or only half copied; copy it again, or make it "
+                f"anew with `ossicle export` ({error})"
+            ) from error
         return cls(info, precision, session)
 
     def initial_state(self, batch: int) -> State:

@@ -146,7 +146,7 @@ def from_rpc_error(error: grpc.RpcError, address: str, access: Access = CLEAR_TE
         message = (
             f"cannot use the server at {address}: {cause}"
             if cause
-            else f"cannot reach a server at {address}: {details}; "
+            else f"cannot reach a server at {address}: {_reason(details)}; "
             "check the address, or start one with: ossicle serve"
         )
     elif status is grpc.StatusCode.DEADLINE_EXCEEDED and not trailers:
@@ -171,3 +171,12 @@ def _details(error: grpc.RpcError) -> tuple[float | None, int]:
             with suppress(ValueError):
                 processes = int(info.metadata["processes"])
     return retry_after, processes
+
+
+def _reason(details: str) -> str:
+    """What gRPC says of a connection that it could not make, without its inner history."""
+    if "Connection refused" in details:
+        return "nothing listens there"
+    if "errors resolving" in details or "lookup failed" in details:
+        return "there is no such host"
+    return details

@@ -23,7 +23,7 @@ def parse_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
         addresses: one, several with commas between them, or a sequence of such.
 
     Raises:
-        ValueError: there is none, or one is empty.
+        ValueError: there is none, or one is empty, a URL or without a port.
     """
     given = [addresses] if isinstance(addresses, str) else addresses
     parsed = [address.strip() for part in given for address in part.split(",")]
@@ -32,6 +32,9 @@ def parse_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
             f"the addresses {addresses!r} have an empty one; give HOST:PORT, or several with "
             "commas between them"
         )
+    for address in parsed:
+        if address.startswith(("http://", "https://")) or ":" not in address:
+            raise ValueError(f"the address {address!r} is not HOST:PORT, as localhost:50051 is")
     return tuple(dict.fromkeys(parsed))
 
 

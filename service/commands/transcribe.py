@@ -28,7 +28,6 @@ from ossicle.service.commands.output import (
     complain,
     errors_in_one_line,
     fail,
-    one_line,
 )
 
 if TYPE_CHECKING:
@@ -231,8 +230,11 @@ def _output_folder(output: OutputOptions, recordings: list[Recording]) -> Output
     folder = OutputFolder(output.output_dir, output.formats, words=output.words)
     try:
         folder.check(recordings)
-    except (OSError, ValueError) as error:
-        fail(f"--output-dir {output.output_dir}: {one_line(error)}", USAGE)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fail(f"--output-dir {output.output_dir} cannot be written to: {reason}", USAGE)
+    except ValueError as error:
+        fail(str(error), USAGE)
     return folder
 
 
