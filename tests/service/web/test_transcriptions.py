@@ -41,10 +41,9 @@ def model_name(web: SpeechServer) -> str:
 
 
 @pytest.fixture(scope="module")
-def expected() -> Recognition:
+def expected(recognizer: Recognizer) -> Recognition:
     """What is understood in this process."""
-    with Recognizer(threads=1) as recognizer:
-        return recognizer.recognize(sample_path(), words=True)
+    return recognizer.recognize(sample_path(), words=True)
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +146,11 @@ def test_a_stream_of_events_adds_up_to_the_text(
 
 
 def test_a_prompt_lists_words_to_expect(
-    client: openai.OpenAI, model_name: str, expected: Recognition
+    client: openai.OpenAI, model_name: str, recognizer: Recognizer, expected: Recognition
 ) -> None:
     prompt = "Luigi, Palestrina;\nPiazza"
-    with Recognizer(threads=1) as recognizer:
-        contexts = [SpeechContext(["Luigi", "Palestrina", "Piazza"])]
-        prompted = recognizer.recognize(sample_path(), speech_contexts=contexts)
+    contexts = [SpeechContext(["Luigi", "Palestrina", "Piazza"])]
+    prompted = recognizer.recognize(sample_path(), speech_contexts=contexts)
     assert transcribe(client, model_name, prompt=prompt).text == prompted.text != expected.text
 
 

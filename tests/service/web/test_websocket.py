@@ -45,18 +45,21 @@ def cut(data: bytes, size: int) -> list[bytes]:
 
 @pytest.mark.parametrize("size", [1280, 9999, 1 << 20])
 async def test_finals_equal_those_in_process_word_for_word(
-    web: SpeechServer, http: aiohttp.ClientSession, speech: bytes, size: int
+    web: SpeechServer,
+    http: aiohttp.ClientSession,
+    recognizer: Recognizer,
+    speech: bytes,
+    size: int,
 ) -> None:
     heard = await stream(http, web.page, start({**LINEAR16, **WORDS}), *cut(speech, size), END)
     assert (heard.code, heard.error) == (1000, {})
-    with Recognizer(threads=1) as recognizer:
-        expected = [
-            result
-            for result in recognizer.stream(
-                [speech], encoding="linear16", sample_rate=16_000, words=True
-            )
-            if result.is_final
-        ]
+    expected = [
+        result
+        for result in recognizer.stream(
+            [speech], encoding="linear16", sample_rate=16_000, words=True
+        )
+        if result.is_final
+    ]
     assert heard.transcripts == [result.text for result in expected]
     assert "".join(heard.transcripts)
     told = [word for final in heard.finals for word in final["alternatives"][0].get("words", ())]
@@ -121,17 +124,16 @@ async def test_partials_come_while_audio_is_sent_and_finalize_answers_at_once(
 
 
 async def test_phrases_are_honoured(
-    web: SpeechServer, http: aiohttp.ClientSession, speech: bytes
+    web: SpeechServer, http: aiohttp.ClientSession, recognizer: Recognizer, speech: bytes
 ) -> None:
     contexts = [{"phrases": ["palestrina", "luigi"], "boost": 15}]
     heard = await stream(
         http, web.page, start({**LINEAR16, "speechContexts": contexts}), speech, END
     )
-    with Recognizer(threads=1) as recognizer:
-        options = {"encoding": "linear16", "sample_rate": 16_000}
-        plain = recognizer.recognize(speech, **options).text
-        expecting = SpeechContext(["palestrina", "luigi"], 15)
-        expected = recognizer.recognize(speech, **options, speech_contexts=[expecting]).text
+    options = {"encoding": "linear16", "sample_rate": 16_000}
+    plain = recognizer.recognize(speech, **options).text
+    expecting = SpeechContext(["palestrina", "luigi"], 15)
+    expected = recognizer.recognize(speech, **options, speech_contexts=[expecting]).text
     assert " ".join(filter(None, heard.transcripts)) == expected != plain
 
 
