@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.plane import AudioPlane
 from ossicle.data.formats import AudioError, Encoding, check_channels, check_declared
 from ossicle.data.pcm import checked_float
 from ossicle.data.resampling import Resampler, Samples, mix_to_mono
@@ -44,6 +45,7 @@ _OPTIONS = {
 }
 _FILE_OPTIONS = {"format_whitelist": _FILE_DEMUXERS}
 _READ_BYTES = 1 << 14
+_SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
 
 
 class ByteSource(Protocol):
@@ -166,9 +168,20 @@ def _header_rates(stream: av.AudioStream, decoded: int) -> tuple[int, ...]:
 
 def _frame_samples(frame: av.AudioFrame) -> Samples:
     """The samples of a frame as float32 (N, channels)."""
-    raw: npt.NDArray[Any] = frame.to_ndarray()
     channels = frame.layout.nb_channels
-    raw = raw.T if frame.format.is_planar else raw.reshape(-1, channels)
+    dtype = _SAMPLE_TYPES.get(frame.format.name.rstrip("p"))
+    if dtype is None:
+        raise AudioError(
+            f"samples in the format {frame.format.name} are not supported; convert it to FLAC"
+        )
+    raw: npt.NDArray[Any]
+    if frame.format.is_planar:
+        # Not to_ndarray: it looks for a plane after the eighth, in memory that is not the frame's.
+        planes = [bytes(AudioPlane(frame, channel)) for channel in range(channels)]
+        raw = np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes], axis=1)
+    else:
+        packed = bytes(frame.planes[0])
+        raw = np.frombuffer(packed, dtype, frame.samples * channels).reshape(-1, channels)
     if raw.dtype.kind == "f":
         return checked_float(raw)
     if raw.dtype == np.uint8:

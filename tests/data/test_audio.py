@@ -257,6 +257,27 @@ def test_what_is_no_audio_is_refused(data: bytes, message: str) -> None:
         push(data, [1000])
 
 
+@pytest.mark.parametrize("container", ["FLAC", "OGG", "WAV"])
+@pytest.mark.parametrize("channels", range(1, 10))
+def test_one_to_eight_channels_are_averaged(
+    container: str, channels: int, speech: npt.NDArray[np.int16]
+) -> None:
+    """PyAV itself takes eight planes of samples for nine, and reads what is behind the last."""
+    file = io.BytesIO()
+    silent = np.zeros((len(speech), channels - 1), np.int16)
+    if container == "FLAC" and channels == 9:
+        pytest.skip("FLAC has eight channels at most")
+    soundfile.write(file, np.column_stack([speech, silent]), 16_000, format=container)
+    if channels == 9:
+        with pytest.raises(AudioError, match="9 channels are not supported; send 1 to 8"):
+            read_audio(file.getvalue())
+        return
+    samples = read_audio(file.getvalue())
+    expected = speech / (32768 * channels)
+    assert np.abs(samples[: len(speech)] - expected).max() < (0.1 if container == "OGG" else 1e-4)
+    assert np.corrcoef(samples[: len(speech)], expected)[0, 1] > 0.9
+
+
 @pytest.mark.parametrize("name", ["flac", "wav", "m4a-index-last", "m4a-index-first"])
 @pytest.mark.parametrize("share", [0.3, 0.95])
 def test_truncation_is_noticed(name: str, share: float, recordings: dict[str, bytes]) -> None:
