@@ -159,8 +159,11 @@ class Supervisor:
         if self._stopping is not None:
             self._code = self._code or int(code != 0 and worker.ready)
             return
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
         if not self._serving:
-            # It has said why, and starting it again would not help.
+            # It has said why, unless it could not; starting it again would not help.
+            if code <= 0:
+                log.error("worker %d has ended by %s before all were serving", worker.number, how)
             self._code = code if code > 0 else FAILURE
             self._stop()
             return
@@ -173,7 +176,7 @@ class Supervisor:
         log.error(
             "worker %d has ended by %s; another is started in %g s",
             worker.number,
-            f"signal {-code}" if code < 0 else f"exit code {code}",
+            how,
             pause,
         )
 

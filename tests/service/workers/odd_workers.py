@@ -32,6 +32,9 @@ class Odd:
     def does_not_start(self, number: int, started: int, connection: Connection) -> None:
         sys.exit(3)
 
+    def is_killed(self, number: int, started: int, connection: Connection) -> None:
+        signal.raise_signal(signal.SIGKILL)
+
     def breaks_once(self, number: int, started: int, connection: Connection) -> None:
         connection.send(Ready("greeting", {}))
         if number == 1 and started == 0:  # the last to be ready

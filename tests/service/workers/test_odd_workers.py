@@ -53,6 +53,12 @@ def test_the_exit_code_of_a_worker_that_does_not_start_is_the_servers(tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0-0"]  # and no other was tried
 
 
+def test_a_worker_that_is_killed_before_it_serves_is_told(tmp_path: Path) -> None:
+    run = Run("is_killed", tmp_path)
+    assert run.ended(terminate=False) == 1
+    assert "worker 0 has ended by signal 9 before all were serving" in run.lines
+
+
 def test_a_worker_whose_recogniser_has_failed_is_replaced(tmp_path: Path) -> None:
     run = Run("breaks_once", tmp_path)
     run.until("the recogniser of worker 1 has failed")
