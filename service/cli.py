@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from ossicle.data.cli import data_app
 from ossicle.model.commands.calibrate import calibrate_command
+from ossicle.model.commands.errors import one_line
 from ossicle.model.commands.evaluate import evaluate_command
 from ossicle.model.commands.explain import explain_app
 from ossicle.model.commands.lm import lm_app
@@ -24,7 +25,7 @@ from .commands.bench import bench_app
 from .commands.demo import demo_command
 from .commands.inspect import inspect_command
 from .commands.mic import mic_command
-from .commands.output import FAILURE, complain, one_line
+from .commands.output import FAILURE, complain
 from .commands.serve import serve_command
 from .commands.server import health_command, models_command
 from .commands.stream import stream_command

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from ossicle.model.commands.errors import fail
+from ossicle.model.commands.errors import fail, one_line
 from ossicle.model.commands.options import ModelOption, ThreadsOption, thread_count
 from rich.console import Console
 from rich.markup import escape
@@ -77,7 +77,7 @@ def calibrate_command(
         plot.write_text(_plot(fitted), encoding="utf-8")
         write_settings(folder, changes)
     except (AudioError, ManifestError, ModelError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(one_line(error)) from error
     except KeyboardInterrupt:
         raise fail("stopped; the model is as it was", code=130) from None
     _print_confidences(fitted)

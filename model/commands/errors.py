@@ -17,6 +17,16 @@ def fail(message: str, code: int = 1) -> typer.Exit:
     return typer.Exit(code)
 
 
+def one_line(error: Exception) -> str:
+    """What an error says, for a person.
+
+    An ``OSError`` names its file ("a.wav: No such file or directory") instead of its number.
+    """
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
 def need_training_packages(*names: str) -> None:
     """Stop with the remedy if a package of the extra `train` is not installed."""
     missing = [name for name in names if find_spec(name) is None]

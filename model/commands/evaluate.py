@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ossicle.model.commands.errors import fail
+from ossicle.model.commands.errors import fail, one_line
 from ossicle.model.commands.options import (
     ModelOption,
     Precision,
@@ -127,7 +127,7 @@ def evaluate_command(
         if report is not None:
             write_report(record, report)
     except (AudioError, ManifestError, ModelError, ReportError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(one_line(error)) from error
     except KeyboardInterrupt:
         raise fail("stopped; nothing is written", code=130) from None
     if as_json:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ossicle.model.commands.errors import fail, need_training_packages
+from ossicle.model.commands.errors import fail, need_training_packages, one_line
 from ossicle.model.commands.options import ModelOption
 from rich.console import Console
 from rich.table import Table
@@ -107,7 +107,7 @@ def flow_command(
         groups = {"at initialisation": start, "after training": trained}
         plot_flow(groups, scalars, clipped, unclipped, _CLIP_POWER, output)
     except (AudioError, ModelError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(one_line(error)) from error
     for title, flows in groups.items():
         _print_flows(title, [*flows, *scalars], steps)
     for kind, descent in (("clipped to 1", clipped), ("not clipped", unclipped)):
@@ -211,7 +211,7 @@ def gates_command(
             tracks = gate_tracks(inspection, layers, layer)
             write_figure(tracks, inspection.seconds, file.name, target)
     except (AudioError, ModelError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(one_line(error)) from error
     _print_units(layers)
     _say(f"wrote {target}")
 
@@ -263,13 +263,14 @@ def cells_command(
     keep_freed_memory()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     try:
+        training = TrainingConfig.load(config or CONFIG)
         run.mkdir(parents=True, exist_ok=True)
-        results = compare(TrainingConfig.load(config or CONFIG), run, _say)
+        results = compare(training, run, _say)
         plot_cells(results, run / "cells.png")
         copying = copy_lags(CopyTask(), run / "copying.json", _say)
         plot_copying(copying, run / "copying.png")
     except (RunExistsError, ManifestError, CacheError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(one_line(error)) from error
     except KeyboardInterrupt:
         raise fail("stopped; the same command goes on", code=130) from None
     _print_results(results)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ossicle.model.commands.errors import fail, need_training_packages
+from ossicle.model.commands.errors import fail, need_training_packages, one_line
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def train_command(
                 devices=devices,
             )
     except (RunExistsError, ManifestError, CacheError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(one_line(error)) from error
     except KeyboardInterrupt:
         if (folder / "resume.ckpt").exists():
             raise fail(f"stopped; go on with --resume --run {folder}", code=130) from None
@@ -166,7 +166,7 @@ def export_command(
         else:
             _out.print(f"no int8: {cell} cells have none, float is served", highlight=False)
     except (AudioError, ModelError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(one_line(error)) from error
     if exact.log_probs > FLOAT_TOLERANCE:
         raise fail(
             f"the exported graph differs from the network by {exact.log_probs:.2e}, "
@@ -191,7 +191,7 @@ def _export_language_model(checkpoint: Path, folder: Path) -> None:
         path = export_language_model(network, units, folder, training_record(checkpoint.parent))
         parity = check_language_parity(network, units, folder)
     except (ModelError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(one_line(error)) from error
     _out.print(str(parity), highlight=False, soft_wrap=True)
     if parity.difference > TOLERANCE:
         raise fail(f"that is more than {TOLERANCE} nats a unit: do not use {path}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ossicle.model.commands.errors import fail
+from ossicle.model.commands.errors import fail, one_line
 from ossicle.model.commands.options import ModelOption, ThreadsOption, thread_count
 from rich.console import Console
 from rich.markup import escape
@@ -85,7 +85,7 @@ def tune_command(
             _out.print(f"rescored: {100 * rate:.2f} with {rescoring}", highlight=False)
         write_settings(folder, tuned.to_dict())
     except (AudioError, ManifestError, ModelError, ValueError, OSError) as error:
-        raise fail(str(error)) from error
+        raise fail(one_line(error)) from error
     except KeyboardInterrupt:
         raise fail("stopped; the model is as it was", code=130) from None
     _out.print(f"written: {folder / 'decoding.json'}", highlight=False, markup=False)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ossicle.model.commands.errors import one_line
 from ossicle.service.commands.options import USAGE, options_of, with_group
-from ossicle.service.commands.output import fail, one_line
+from ossicle.service.commands.output import fail
 
 if TYPE_CHECKING:
     from ossicle.service.client import SpeechClient

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ossicle.model.commands.errors import one_line
 from ossicle.model.commands.options import thread_count
 from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.live_text import DIM, LiveText, Pieces
@@ -23,7 +24,7 @@ from ossicle.service.commands.options import (
     ThreadsOption,
     with_search,
 )
-from ossicle.service.commands.output import errors_in_one_line, fail, one_line
+from ossicle.service.commands.output import errors_in_one_line, fail
 from ossicle.service.commands.stream import CHUNK_SECONDS, SAMPLE_RATE, show
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from ossicle.model.commands.errors import one_line
 from ossicle.model.commands.options import Search, thread_count
-from ossicle.service.commands.output import fail, one_line
+from ossicle.service.commands.output import fail
 from ossicle.service.values import DEFAULT_BOOST, HIGHEST_BOOST, SpeechContext
 
 if TYPE_CHECKING:

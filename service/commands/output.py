@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
+from ossicle.model.commands.errors import one_line
 
 FAILURE = 1
 """Exit code of a command that could not do all it was asked; 2 means it was asked wrongly."""
@@ -38,13 +39,3 @@ def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
         raise
     except kinds as error:
         fail(one_line(error))
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, for a person.
-
-    An ``OSError`` names its file ("a.wav: No such file or directory") instead of its number.
-    """
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
