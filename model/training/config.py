@@ -145,8 +145,10 @@ def read_yaml(kind: type[Config], path: Path) -> Config:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError) as error:
+    except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a training configuration: no keys in it")
     try:
