@@ -120,7 +120,7 @@ def refused(stub: Any, requests: Any, code: grpc.StatusCode) -> None:
 
 @pytest.fixture(scope="module")
 def small(serve: Any, model: Any) -> Iterator[Any]:
-    limits = Limits(max_streams=2, idle_timeout_seconds=1, max_session_seconds=20)
+    limits = Limits(max_streams=2, idle_timeout_seconds=4, max_session_seconds=20)
     with serve(model, limits) as server, grpc.insecure_channel(server.address) as channel:
         yield speech_pb2_grpc.SpeechServiceStub(channel)
 
