@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import jiwer
 import numpy as np
-import playwright.sync_api as playwright
 import pytest
 from heard import PATIENCE_MS, Sent, fidelity, shifted, shown, transcript, write_microphone
 from ossicle.data.audio import read_audio
@@ -21,6 +20,7 @@ from processes import Served, serve, stop
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.timeout(400)
 # Below this the browser had no time to play the recording without gaps.
 CLEAN_DECIBELS = 25.0
