@@ -48,3 +48,28 @@ def test_every_bundled_model_has_a_row_in_the_readme() -> None:
     assert models
     for model in models:
         assert re.search(rf"^\| `?{re.escape(model.name)}`? \|", README, flags=re.MULTILINE)
+
+
+DOCUMENTS = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *REPOSITORY.glob("docs/*.md"),
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
+        path = document.parent / target if target else document
+        assert path.exists(), target
+        if anchor and path.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
+            assert anchor in slugs, f"{target}#{anchor}"
+
+
+def test_the_handbook_has_every_chapter() -> None:
+    contents = (REPOSITORY / "docs/README.md").read_text(encoding="utf-8")
+    for chapter in REPOSITORY.glob("docs/*.md"):
+        assert chapter.name == "README.md" or f"]({chapter.name})" in contents, chapter.name
