@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -85,6 +86,9 @@ def main() -> None:
     """Run the command line."""
     # gRPC's own lines about connections that fail; ours say what to do.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A name that the terminal's encoding lacks is no reason to stop.
+        sys.stdout.reconfigure(errors="replace")
     try:
         try:
             app()

@@ -71,7 +71,8 @@ class OutputFolder:
         for path, name in zip(self.files(recording), self._formats, strict=True):
             with replacing(path) as temporary:
                 text = format_transcript(event, name, words=self._words)
-                temporary.write_text(text, encoding="utf-8")
+                # The name of a recording may have bytes that are no text.
+                temporary.write_text(text, encoding="utf-8", errors="replace")
         self._journal(recording).unlink(missing_ok=True)
 
     def check(self, recordings: Sequence[Recording]) -> None:

@@ -157,6 +157,25 @@ def test_what_was_understood_of_a_damaged_recording_is_kept(tmp_path: Path) -> N
     assert "every day" in remains.read_text("utf-8")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are texts here")
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_cannot_be_shown_stop_nothing(encoding: str, tmp_path: Path) -> None:
+    names = ["naïve.wav", os.fsdecode(b"odd\xff.wav")]
+    for name in names:
+        write_wav(tmp_path / name, read_audio(sample_path())[:32_000])
+    for more in (["-f", "json"], ["--json-lines", "-f", "json", "-o", "out"]):
+        run = subprocess.run(
+            [*COMMAND, *names, *more],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+        )
+        assert (run.returncode, run.stderr) == (0, b"")
+        files = {event["file"] for event in happenings(run.stdout.decode(encoding))}
+        assert files == {"na?ve.wav" if encoding == "ascii" else "naïve.wav", "odd?.wav"}
+    assert len(list((tmp_path / "out").glob("*.json"))) == 2
+
+
 def test_recordings_that_would_write_over_something_are_refused(
     talks: Path, tmp_path: Path
 ) -> None:
