@@ -219,3 +219,22 @@ def test_a_port_that_is_taken_is_an_error(serve: Any, server: SpeechServer, tape
         serve(tapes.model, port=server.port),
     ):
         pass
+
+
+def test_a_clock_that_jumps_ends_no_stream_of_the_server(
+    serve: Any, tapes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the wall is set a day ahead, then a day back, between two messages."""
+    really = time.time
+    said = (tapes.record("hello") * 32768).round().astype("<i2").tobytes()
+    limits = Limits(idle_timeout_seconds=10, max_call_seconds=60)
+    with serve(tapes.model, limits) as server, grpc.insecure_channel(server.address) as channel:
+        stub = speech_pb2_grpc.SpeechServiceStub(channel)
+        live = LiveStream(stub, start())
+        for hours in (0, 24, -24):
+            monkeypatch.setattr(time, "time", lambda hours=hours: really() + 3600 * hours)
+            live.send(audio(said))
+            live.send(finalize())
+            assert transcripts([next(live.call)]) == ["hello"]
+        live.half_close()
+        assert transcripts(list(live.call)) == [""]
