@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from matplotlib.image import imread
 import yaml
+from matplotlib.image import imread
 from ossicle.data.augment import AugmentConfig
 from ossicle.data.datamodule import Batch, DataConfig, SpeechDataModule, TrainSet, collate
 from ossicle.data.leaks import LeakError, LeakRules
