@@ -65,6 +65,7 @@ class Serving:
             ModelError: a model is not there or cannot be loaded.
             OSError, ValueError: as :class:`SpeechServer`.
         """
+        self.security.check(self.host)  # before the models are loaded, which takes its time
         from ossicle.model.decoding.decoders import DecodingConfig
         from ossicle.service.server import SpeechServer
 

@@ -177,7 +177,7 @@ def test_what_stops_a_server_from_starting_is_said_once(
         [*COMMAND, "serve", "--port", "0", "--workers", "2", *options],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
     )
     assert (run.returncode, run.stdout) == (code, "")
     assert run.stderr.count("error: ") == 1
@@ -189,7 +189,7 @@ def test_what_stops_a_server_from_starting_is_said_once(
 def test_a_port_of_workers_is_taken_for_others(workers: Workers, other: list[str]) -> None:
     port = workers.address.rpartition(":")[2]
     run = subprocess.run(
-        [*COMMAND, "serve", "--port", port, *other], capture_output=True, text=True, timeout=60
+        [*COMMAND, "serve", "--port", port, *other], capture_output=True, text=True, timeout=110
     )
     assert (run.returncode, run.stdout) == (1, "")
     (error,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
