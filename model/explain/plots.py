@@ -14,7 +14,7 @@ from ossicle.model.explain.clipping import Descent, loss
 from ossicle.model.explain.comparison import DEPTHS, Result
 from ossicle.model.explain.copying import CopyResults
 from ossicle.model.explain.flow import Flow
-from ossicle.model.pictures.colours import FAINT
+from ossicle.model.pictures.colours import FAINT, MARK, WARM
 from ossicle.model.pictures.figure import LOOK
 
 _COLOURS = {
@@ -71,10 +71,10 @@ def _flow_panel(axes: Axes, title: str, flows: Sequence[Flow], scalars: Sequence
                 textcoords="offset points",
                 color=FAINT,
             )
-    axes.set(title=title, xlabel="k, steps of 40 ms", ylim=(-60, 20))
-    axes.set_yticks(range(-60, 21, 10), [f"$10^{{{n}}}$" for n in range(-60, 21, 10)])
+    axes.set(title=title, xlabel="k, steps of 40 ms", ylim=(-60, 30))
+    axes.set_yticks(range(-60, 31, 10), [f"$10^{{{n}}}$" for n in range(-60, 31, 10)])
     axes.grid(alpha=0.5)
-    axes.legend(fontsize="small", loc="upper right")
+    axes.legend(fontsize="small", loc="upper right", ncols=2)
 
 
 def _number(value: float) -> str:
@@ -91,15 +91,16 @@ def _style(name: str) -> dict[str, Any]:
 
 def _cliff(axes: Axes, descent: Descent, power: int) -> None:
     weights = np.linspace(0.9, 1.11, 400)
-    axes.plot(weights, [loss(float(w), power) for w in weights], linewidth=1.5)
-    axes.plot(descent.weights, descent.losses, ".", markersize=4, label="with clipping")
+    axes.plot(weights, [loss(float(w), power) for w in weights], linewidth=1, color=FAINT)
+    axes.plot(descent.weights, descent.losses, ".", color=MARK, label="with clipping")
     axes.annotate(
         "without: thrown\nout of the picture",
         (descent.weights[0], descent.losses[0]),
         (-150, 0),
         textcoords="offset points",
         va="center",
-        arrowprops={"arrowstyle": "<-"},
+        color=WARM,
+        arrowprops={"arrowstyle": "<-", "color": WARM},
     )
     axes.set(
         yscale="log",
@@ -115,7 +116,7 @@ def _updates(axes: Axes, clipped: Descent, unclipped: Descent) -> None:
     axes.plot(clipped.weights, marker=".", markersize=3, label="with clipping")
     axes.plot([0, 1], [unclipped.weights[0], 0.9], label="without")
     thrown = f"{unclipped.weights[1]:,.0f}".replace(",", " ")
-    axes.annotate(f"  w = {thrown} after one update", (1, 0.905), color=_COLOURS["rnn"])
+    axes.annotate(f"  w = {thrown} after one update", (1, 0.905), color=WARM)
     axes.set(xlabel="update", ylabel="w", ylim=(0.9, 1.11), title="gradient descent on w")
     axes.grid(alpha=0.5)
     axes.legend(loc="upper right")
