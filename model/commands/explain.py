@@ -70,7 +70,7 @@ def flow_command(
         scalar_flow,
     )
     from ossicle.model.explain.plots import plot_flow
-    from ossicle.model.export import load_checkpoint, load_weights
+    from ossicle.model.export import load_checkpoint
     from ossicle.model.runtime import ModelError, find_model
 
     try:
@@ -93,7 +93,7 @@ def flow_command(
                 network = load_checkpoint(run / cell / "resume.ckpt")
                 trained.append(error_flow(cell, network, stretches))
         folder = find_model(model)
-        network = load_weights(folder)
+        network = _float_network(folder)
         trained.append(error_flow(folder.name, network, stretches))
         name = f"{folder.name}, along the memory only"
         trained.append(error_flow(name, network, stretches, memory_only=True))
@@ -113,10 +113,21 @@ def flow_command(
     for kind, descent in (("clipped to 1", clipped), ("not clipped", unclipped)):
         _say(
             f"w from 1.1, {kind}: gradient {descent.gradients[0]:.3g}, then w = "
-            f"{descent.weights[1]:.6g}; after {len(descent.weights) - 1} updates w = "
+            f"{descent.weights[1]:.6g}; in the end w = "
             f"{descent.weights[-1]:.6g}, loss {descent.losses[-1]:.3g}"
         )
     _say(f"wrote {output}")
+
+
+def _float_network(folder: Path) -> Network:
+    from ossicle.model.export import WEIGHTS, load_weights
+
+    if not (folder / WEIGHTS).is_file():
+        raise fail(
+            f"{folder} has no {WEIGHTS}: give a model folder that `ossicle export` made, or that "
+            "of the repository, to look inside"
+        )
+    return load_weights(folder)
 
 
 def _new_network(cell: str) -> Network:
@@ -183,7 +194,6 @@ def gates_command(
     from ossicle.model.decoding.decoders import DecodingConfig
     from ossicle.model.explain.gates import gate_tracks, trace_gates
     from ossicle.model.explain.gates_page import gates_page
-    from ossicle.model.export import load_weights
     from ossicle.model.folder import LoadedModel
     from ossicle.model.pictures.figure import write_figure
     from ossicle.model.pictures.inspection import inspect_recording
@@ -197,7 +207,7 @@ def gates_command(
         raise fail("--layer is of images: the page has all layers", code=2)
     try:
         folder = find_model(model)
-        loaded, network = LoadedModel.load(folder), load_weights(folder)
+        loaded, network = LoadedModel.load(folder), _float_network(folder)
         samples = read_stretch(file, start, seconds)
         if not len(samples):
             raise fail(f"{file} ends before {start:g} s; give an earlier --start", code=2)
