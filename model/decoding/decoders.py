@@ -60,6 +60,8 @@ _SETTINGS_PARTS: tuple[tuple[str, Any, str], ...] = (
     ("rescoring", RescoringWeights, "rescoring_"),
 )
 
+_OF_ANNOTATIONS = {"confidence", "times"}  # in the same file, read by `Annotator`
+
 
 @dataclass(frozen=True)
 class DecodingSettings:
@@ -78,8 +80,11 @@ class DecodingSettings:
         """The settings among the values of a `decoding.json`; defaults for those that lack.
 
         Raises:
-            ValueError: a value is not a number that will do, naming it.
+            ValueError: a value is not a number that will do, or there is no such setting.
         """
+        known = cls._names() | _OF_ANNOTATIONS
+        if unknown := sorted(values.keys() - known):
+            raise ValueError(f'"{unknown[0]}" is no setting; these are: {", ".join(sorted(known))}')
         for key in cls._names() & values.keys():
             number = values[key]
             if not isinstance(number, (int, float)) or isinstance(number, bool):

@@ -162,7 +162,7 @@ async def stream_live(
                     spoken = now - (record.began + covered)
                     record.partials.append((now, spoken, now - sent[chunk]))
     except grpc.aio.AioRpcError as error:
-        failure = from_rpc_error(ended[0] if ended else error, "the server")
+        failure = from_rpc_error(ended[0] if ended else error, "its address")
         record.error, record.reason = failure.status.name, failure.message
         record.processes = failure.processes
     finally:

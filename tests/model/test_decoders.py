@@ -111,6 +111,7 @@ def test_a_folder_has_what_its_files_say(folder: Path) -> None:
         ('{"beam_width": 0}', '"beam_width" is 0; give 1 to 256'),
         ('{"rescoring_texts": 1.5}', '"rescoring_texts" is 1.5'),
         ('{"times": {"start": 3}}', '"times"'),
+        ('{"lm_wieght": 0.5}', '"lm_wieght" is no setting; these are: beam_certain_blank, '),
     ],
 )
 def test_a_damaged_settings_file_is_named(folder: Path, content: str, message: str) -> None:
