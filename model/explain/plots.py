@@ -134,26 +134,28 @@ def plot_cells(results: Sequence[Result], path: Path) -> None:
             style = {**_style(result.cell), "label": result.cell, "marker": "."}
             steps.plot(at, _percent(wer), **style)
             seconds.plot([n * result.step_seconds for n in at], _percent(wer), **style)
-            _point(parameters, result.parameters / 1000, result, result.cell)
+        for i, result in enumerate(sorted(cells, key=lambda r: r.parameters)):
+            # Above and below by turns: some have as many parameters as others.
+            _point(parameters, result.parameters / 1000, result, result.cell, -12 if i % 2 else 5)
         for result in depths:
-            _point(depth, result.layers, result, f"{result.step_seconds * 1000:.0f} ms a step")
+            _point(depth, result.layers, result, f"{result.step_seconds * 1000:.0f} ms a step", 5)
         steps.set(xlabel="steps of training", ylabel="WER, %")
         seconds.set(xlabel="seconds of one core", ylabel="WER, %")
         parameters.set(xlabel="thousand parameters", ylabel="WER at the end, %, with 95 % interval")
         depth.set(xlabel="layers of LSTM", ylabel="WER at the end, %", xticks=list(DEPTHS))
-        parameters.margins(x=0.15)
-        depth.margins(x=0.12)
+        parameters.margins(x=0.2)
+        depth.margins(x=0.15)
         for axes in (steps, seconds, parameters, depth):
             axes.grid(alpha=0.5)
         steps.legend()
         figure.savefig(path, dpi=_DPI)
 
 
-def _point(axes: Axes, x: float, result: Result, text: str) -> None:
+def _point(axes: Axes, x: float, result: Result, text: str, rise: int) -> None:
     error = [[100 * (result.wer - result.low)], [100 * (result.high - result.wer)]]
     colour = _COLOURS[result.cell]
     axes.errorbar(x, 100 * result.wer, error, marker="o", color=colour, linewidth=1)
-    axes.annotate(text, (x, 100 * result.wer), (5, 5), textcoords="offset points", fontsize=7)
+    axes.annotate(text, (x, 100 * result.wer), (5, rise), textcoords="offset points", fontsize=7)
 
 
 def _percent(rates: Sequence[float]) -> list[float]:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from numpy.typing import NDArray
 from ossicle.data.audio import read_audio
+from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.data.sample import sample_path
 from ossicle.model.config import ModelConfig, NetworkConfig
 from ossicle.model.export import load_weights, write_onnx
@@ -27,6 +29,19 @@ def one_thread():
 def sample() -> NDArray[np.float32]:
     """The bundled recording, (N,)."""
     return read_audio(sample_path())
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, sample: np.ndarray) -> Path:
+    """Sixteen cuts of the bundled recording with made-up texts: enough to step on."""
+    utterances = []
+    for i in range(16):
+        path = tmp_path / f"{i}.wav"
+        length = 9600 + 800 * i
+        soundfile.write(path, sample[i * 3000 : i * 3000 + length], 16_000)
+        utterances.append(Utterance(path, length / 16_000, ["yes", "no", "maybe so"][i % 3]))
+    write_manifest(tmp_path / "cuts.jsonl", utterances)
+    return tmp_path / "cuts.jsonl"
 
 
 def make_network(seed: int = 7, **sizes: int) -> Network:

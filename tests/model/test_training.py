@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 import yaml
 from matplotlib.image import imread
 from ossicle.data.augment import AugmentConfig
 from ossicle.data.datamodule import Batch, DataConfig, SpeechDataModule, TrainSet, collate
 from ossicle.data.leaks import LeakError, LeakRules
-from ossicle.data.manifest import Utterance, read_manifest, write_manifest
+from ossicle.data.manifest import read_manifest, write_manifest
 from ossicle.data.spectral import Equalizer, SpecAugment, VocalTractWarp
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
@@ -34,19 +33,6 @@ from ossicle.model.training.run import RunExistsError
 from ossicle.model.training.train import check_leaks, train
 
 TINY = ModelConfig(network=NetworkConfig(channels=4, hidden=32, layers=2, lookahead=2, dropout=0.1))
-
-
-@pytest.fixture
-def manifest(tmp_path: Path, sample: np.ndarray) -> Path:
-    """Sixteen cuts of the bundled recording with made-up texts: enough to step on."""
-    utterances = []
-    for i in range(16):
-        path = tmp_path / f"{i}.wav"
-        length = 9600 + 800 * i
-        soundfile.write(path, sample[i * 3000 : i * 3000 + length], 16_000)
-        utterances.append(Utterance(path, length / 16_000, ["yes", "no", "maybe so"][i % 3]))
-    write_manifest(tmp_path / "cuts.jsonl", utterances)
-    return tmp_path / "cuts.jsonl"
 
 
 def configuration(manifest: Path, **changes) -> TrainingConfig:
