@@ -22,8 +22,9 @@ def one_line(error: Exception) -> str:
 
     An ``OSError`` names its file ("a.wav: No such file or directory") instead of its number.
     """
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if error.filename is not None else ""
+        return f"{named}{error.strerror}"
     return " ".join(str(error).split())
 
 

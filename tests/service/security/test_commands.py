@@ -6,8 +6,10 @@ import json
 import os
 import re
 import subprocess
+import threading
 import wave
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +22,7 @@ from ossicle.data.sample import sample_path, sample_text
 from ossicle.service.cli import app
 from ossicle.service.client import SpeechClient, Tls
 from ossicle.service.client.errors import AuthenticationError, InvalidRequestError
-from ossicle.service.commands import mic
+from ossicle.service.microphone import sound_card
 from ossicle.service.values import SpeechContext
 from processes import COMMAND, Served, serve
 from typer.testing import CliRunner
@@ -97,7 +99,7 @@ def test_the_server_says_how_it_is_protected(guarded: Guarded) -> None:
 def test_every_command_goes_through(
     name: str, shown: str, by: str, guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mic, "microphone", lambda stop, device: recorded(guarded))
+    monkeypatch.setattr(sound_card, "Microphone", lambda device: Recorded(guarded.recording))
     command = [name, str(guarded.recording)] if name in ("transcribe", "stream") else [name]
     if by == "options":
         result = runner.invoke(app, [*command, *guarded.options])
@@ -107,8 +109,25 @@ def test_every_command_goes_through(
     assert (guarded.text if name in LISTENING else shown) in " ".join(result.stdout.split())
 
 
-def recorded(guarded: Guarded) -> Iterator[bytes]:
-    return map(to_linear16, stream_audio(guarded.recording, 0.1))
+class Recorded(nullcontext["Recorded"]):
+    """A microphone before which a recording is played."""
+
+    failure = None
+    waiting_seconds = 0.0
+
+    def __init__(self, recording: Path) -> None:
+        super().__init__(self)
+        self._recording = recording
+
+    def finalize(self) -> None:
+        raise AssertionError("there is no key to ask for it")
+
+    def chunks(self, stop: threading.Event) -> Iterator[bytes]:
+        return recorded(self._recording)
+
+
+def recorded(recording: Path) -> Iterator[bytes]:
+    return map(to_linear16, stream_audio(recording, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +163,9 @@ def test_neither_words_nor_sound_nor_tokens_are_logged(tmp_path: Path) -> None:
     guarded = Guarded(tmp_path)
     address, tls = guarded.served.address, guarded.tls
     with SpeechClient(address, tls=tls, token=guarded.secret) as client:
-        for _ in client.stream(recorded(guarded), encoding="linear16", sample_rate=16_000):
+        for _ in client.stream(
+            recorded(guarded.recording), encoding="linear16", sample_rate=16_000
+        ):
             pass
         for boost in (30.0, 10.0):
             wrong = [SpeechContext(("Xanthippe Quixote", "?!"), boost)]
