@@ -400,9 +400,10 @@ class Session:
         if text == self._partial:
             return []
         self._partial = text
-        settled = len(text) - len(words[-1].text)
+        # What was shown may turn out to be nothing: then it is taken back.
+        stability = 1 - len(words[-1].text) / len(text) if words else 0.0
         time = self._time(frame)
-        return [Partial(time, time, text, self._timed(words, time), settled / len(text))]
+        return [Partial(time, time, text, self._timed(words, time), stability)]
 
     def _end_by_rule(self, frame: int, reason: UtteranceEnd) -> list[Event]:
         """The events that end an utterance before ``frame`` because a rule says so."""
