@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase
+from ossicle.model.decoding.hypothesis import GreedyDecoder, Hypothesis, spell_hypothesis
 from ossicle.service.endpoint import EndpointConfig
 from ossicle.service.session import (
     EndOfUtterance,
@@ -99,6 +101,32 @@ def test_a_word_is_shown_once_no_letter_follows(tapes: Any) -> None:
     runner.run()
     (partial,) = [event for event in runner.events if isinstance(event, Partial)]
     assert (partial.text, partial.offset) == ("one", pytest.approx((5 + 12) * tapes.frame_seconds))
+
+
+class WaveringDecoder(GreedyDecoder):
+    """Hears another first letter once there is a second word, and is not sure of that."""
+
+    def _wavers(self) -> bool:
+        return len(super().hypothesis().words) > 1
+
+    def hypothesis(self) -> Hypothesis:
+        first, *others = self._emitted or [None]
+        if first is None or not self._wavers():
+            return super().hypothesis()
+        return spell_hypothesis([replace(first, text="t"), *others], self._frame_seconds)
+
+    def agreement(self) -> list[float]:
+        return [0.1 if self._wavers() else 1.0] * len(self.hypothesis().words)
+
+
+def test_what_was_shown_is_taken_back_when_nothing_is_left_of_it(tapes: Any) -> None:
+    runner = Runner(tapes)
+    runner.session.decoder = WaveringDecoder(tapes.model.info.tokens, tapes.frame_seconds)
+    events = runner.feed([tapes.record("hello " + "_" * 8 + "big" + "_" * 10)])
+    partials = [event for event in events if isinstance(event, Partial)]
+    assert [partial.text for partial in partials] == ["hello", "", "tello"]
+    assert (partials[1].stability, partials[1].words) == (0.0, ())
+    assert texts(events) == ["tello big"]
 
 
 def test_words_have_times_of_the_stream(tapes: Any) -> None:
