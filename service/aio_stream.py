@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Engine
-from .session import Event, Partial, SessionConfig
+from .events import Event, Partial
+from .session import SessionConfig
 from .stream import Stream
 
 # A client that sends but does not read is not listened to once it has so many messages unread.

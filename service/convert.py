@@ -18,20 +18,19 @@ from ossicle.speech.v1 import speech_pb2 as pb
 
 from .endpoint import EndpointConfig
 from .errors import invalid, quoted, unimplemented
-from .limits import Limits
-from .session import (
-    MAX_ALTERNATIVES,
+from .events import (
     Alternative,
     EndOfUtterance,
     Event,
     Final,
     Partial,
-    SessionConfig,
     Silence,
     SpeechBegin,
     SpeechEnd,
     UtteranceEnd,
 )
+from .limits import Limits
+from .session import MAX_ALTERNATIVES, SessionConfig
 from .values import DEFAULT_BOOST
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ Their callbacks run in the engine's thread and must not block; in asyncio pass t
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import threading
@@ -27,12 +26,13 @@ from numpy.typing import NDArray
 from ossicle.model.decoding.beam_decoder import decode_together
 from ossicle.model.decoding.decoders import Decoding
 
+from .admission import Admission, EngineStopped
 from .capacity import Capacity
 from .rounds import Round, RoundCallback
 from .session import Hearing, Session, SessionConfig
 from .slots import SlotStates
 from .stream import EndCallback, EventsCallback, Request, Stream
-from .turns import count_busy, in_turn, is_ahead, most_ahead
+from .turns import in_turn, is_ahead, most_ahead
 
 if TYPE_CHECKING:
     from ossicle.model.runtime import AcousticModel, ModelInfo
@@ -43,22 +43,6 @@ log = logging.getLogger(__name__)
 BATCH_WAIT_SECONDS = 0.003
 # The fastest of so many steps is what the network needs.
 WARM_UP_STEPS = 3
-
-
-class EngineError(RuntimeError):
-    """The engine cannot serve a stream."""
-
-
-class NoFreeSlot(EngineError):  # noqa: N818 - a state of the service, not a fault
-    """All slots are taken."""
-
-
-class Overloaded(NoFreeSlot):
-    """Slots are free, but another stream would make all of them late."""
-
-
-class EngineStopped(EngineError):  # noqa: N818 - a state of the service, not a fault
-    """The engine was stopped or has failed; it serves nobody any more."""
 
 
 class Engine:
@@ -100,7 +84,6 @@ class Engine:
             )
         self.slots = slots
         self._live_first = live_first
-        self._max_delay = max_delay_seconds
         self._capacity = Capacity(block_seconds, max_delay_seconds) if max_delay_seconds else None
         self._queue_samples = queue_seconds * model.info.sample_rate
         self._model = model
@@ -111,11 +94,11 @@ class Engine:
         self._waiting_since: float | None = None
         self._state = SlotStates(model, slots)
         self._numbers = itertools.count(1)
-        self._lock = threading.Lock()  # guards the next four; never held during a step
-        self._free = list(range(slots))
-        self._streams: dict[int, Stream] = {}
+        self._admission = Admission(
+            slots, block_frames * model.info.frame_samples, max_delay_seconds, self._capacity
+        )
+        self._starting = threading.Lock()
         self._started = False
-        self._end: EngineStopped | None = None
         self._stopping = False
         self._wake = threading.Event()
         self._ready = threading.Event()
@@ -129,23 +112,21 @@ class Engine:
     @property
     def active(self) -> int:
         """Slots that are taken."""
-        with self._lock:
-            return self.slots - len(self._free)
+        return self._admission.active
 
     @property
     def capacity(self) -> int:
         """Busy streams that it takes now."""
-        return min(self.slots, self._capacity.streams) if self._capacity else self.slots
+        return self._admission.capacity
 
     @property
     def backlog(self) -> int:
         """Samples that all streams together have waiting."""
-        with self._lock:
-            return sum(stream.backlog for stream in self._streams.values())
+        return sum(stream.backlog for stream in self._admission.streams)
 
     def start(self) -> None:
         """Start the thread, which warms the model up and then serves."""
-        with self._lock:
+        with self._starting:
             if not self._started:
                 self._started = True
                 self._thread.start()
@@ -160,9 +141,7 @@ class Engine:
             EngineStopped: if the engine has failed or was stopped.
         """
         ready = self._ready.wait(timeout)
-        with self._lock:
-            if self._end:
-                raise self._end
+        self._admission.check_open()
         return ready
 
     def open(
@@ -188,14 +167,8 @@ class Engine:
             ValueError: the model cannot be decoded as the configuration asks.
         """
         session = Session(self.info, config, self.decoding.decoder(config.decoding))
-        with self._lock:
-            if self._end:
-                raise self._end
-            if not self._free:
-                raise NoFreeSlot(f"all {self.slots} streams are taken")
-            self._check_capacity()
-            slot = heapq.heappop(self._free)
-            stream = Stream(
+        stream = self._admission.admit(
+            lambda slot: Stream(
                 next(self._numbers),
                 slot,
                 session,
@@ -205,19 +178,9 @@ class Engine:
                 self._queue_samples,
                 self.wake,
             )
-            self._streams[slot] = stream
+        )
         self.wake()
         return stream
-
-    def _check_capacity(self) -> None:
-        if self._capacity is None:
-            return
-        block = self._block_frames * self.info.frame_samples
-        busy = count_busy(self._streams.values(), block)
-        if not self._capacity.admits(busy):
-            raise Overloaded(
-                f"as many streams are busy as are answered within {self._max_delay:g} s: {busy}"
-            )
 
     def wake(self) -> None:
         """Make the thread look for work."""
@@ -236,7 +199,7 @@ class Engine:
         """
         self._stopping = True
         self.wake()
-        with self._lock:
+        with self._starting:
             started = self._started
         if started:
             self._thread.join(timeout)
@@ -313,8 +276,7 @@ class Engine:
         Args:
             taken: streams whose blocks this round has already; the others' are added.
         """
-        with self._lock:
-            streams = [stream for stream in self._streams.values() if stream not in taken]
+        streams = [stream for stream in self._admission.streams if stream not in taken]
         live, ahead = in_turn(streams)
         blocks = self._take_blocks(live, taken, len(live))
         most = most_ahead(taken, live, len(ahead)) if self._live_first else len(ahead)
@@ -428,17 +390,9 @@ class Engine:
         stream.ended = True
         stream.inbox.clear()
         self._state.zero([stream.slot])
-        with self._lock:
-            if self._streams.get(stream.slot) is stream:
-                del self._streams[stream.slot]
-                heapq.heappush(self._free, stream.slot)
+        self._admission.free(stream)
 
     def _end_all(self, end: EngineStopped) -> None:
-        with self._lock:
-            self._end = self._end or end
-            streams = list(self._streams.values())
-            self._streams.clear()
-            self._free = list(range(self.slots))
-        for stream in streams:
+        for stream in self._admission.end(end):
             stream.ended = True
             self._tell_end(stream, end)

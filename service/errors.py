@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from ossicle.data.audio import AudioError, AudioTooLongError
 
-from .engine import EngineStopped, NoFreeSlot, Overloaded
+from .admission import EngineStopped, NoFreeSlot, Overloaded
 
 # The status travels in HTTP headers, twice and escaped, and clients refuse long ones.
 LONGEST_MESSAGE_BYTES = 1000

@@ -15,7 +15,8 @@ from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.folder import LoadedModel
 from ossicle.model.runtime import ModelInfo
 
-from .engine import Engine, NoFreeSlot
+from .admission import NoFreeSlot
+from .engine import Engine
 from .errors import no_such_model
 from .limits import Limits
 from .memory import settle

@@ -17,7 +17,8 @@ from ossicle.model.folder import LoadedModel
 from ossicle.model.runtime import ModelError
 from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 
-from .engine import Engine, EngineStopped
+from .admission import EngineStopped
+from .engine import Engine
 from .health import HealthServicer
 from .limits import Limits
 from .memory import settle

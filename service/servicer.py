@@ -15,13 +15,13 @@ from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
 
 from . import convert
+from .admission import NoFreeSlot, Overloaded
 from .aio_stream import AioStream
-from .engine import NoFreeSlot, Overloaded
 from .errors import as_service_error, draining, invalid
+from .events import Final
 from .intake import AudioIntake
 from .limits import Limits
 from .models import Models, ServedModel
-from .session import Final
 from .streaming_call import StreamingCall, check_message_size
 from .telemetry.call import Call, current_call
 from .telemetry.stream import StreamObserver

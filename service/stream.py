@@ -11,7 +11,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from .session import Event, Session
+from .events import Event
+from .session import Session
 
 # Chunks and requests that may wait, besides the limit on the audio in them.
 MAX_WAITING_ITEMS = 1024

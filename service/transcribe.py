@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from ossicle.data.audio import SAMPLE_RATE, stream_audio
 from ossicle.model.decoding.decoders import DecodingConfig
 
-from .engine import Engine, EngineStopped
+from .admission import EngineStopped
+from .engine import Engine
+from .events import Event, Final, UtteranceEnd
 from .files.together import as_it_comes, in_order
 from .formats import Alternative, Segment, Transcript, Word
-from .session import Event, Final, SessionConfig, UtteranceEnd
+from .session import SessionConfig
 
 if TYPE_CHECKING:
     from ossicle.model.decoding.decoders import Decoding

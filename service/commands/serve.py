@@ -140,7 +140,7 @@ def serve_command(
         return
 
     from ossicle.model.runtime import ModelError
-    from ossicle.service.engine import EngineStopped
+    from ossicle.service.admission import EngineStopped
     from ossicle.service.server import run_server
 
     with (

@@ -356,7 +356,7 @@ def _sources(recordings: list[Recording]) -> list[str | BinaryIO]:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     from ossicle.model.runtime import ModelError
+    from ossicle.service.admission import EngineStopped
     from ossicle.service.client.errors import OssicleError
-    from ossicle.service.engine import EngineStopped
 
     return ModelError, OssicleError, EngineStopped, OSError

@@ -51,7 +51,7 @@ class Worker:
 
     def _serve(self, number: int, connection: Connection) -> None:
         from ossicle.model.runtime import ModelError
-        from ossicle.service.engine import EngineStopped
+        from ossicle.service.admission import EngineStopped
         from ossicle.service.server import run_server
         from ossicle.service.workers.link import Link
 

@@ -14,8 +14,8 @@ from ossicle.service import convert
 from ossicle.service.aio_stream import AioStream
 from ossicle.service.client.async_speech_to_text import AsyncSpeechToText, Chunks, one_by_one
 from ossicle.service.client.audio import parts
+from ossicle.service.events import Event, Final
 from ossicle.service.intake import AudioIntake
-from ossicle.service.session import Event, Final
 from ossicle.service.values import Finalize, ModelList, Result, SpeechEvent
 from ossicle.speech.v1 import speech_pb2 as pb
 

@@ -14,7 +14,7 @@ from ossicle.service.aio_stream import MAX_UNREAD_EVENTS
 from ossicle.service.client.audio import Chunk, parts
 from ossicle.service.client.speech_to_text import SpeechToText
 from ossicle.service.engine import Engine
-from ossicle.service.session import Event, Final
+from ossicle.service.events import Event, Final
 from ossicle.service.values import Finalize, ModelList, Result, SpeechEvent
 from ossicle.speech.v1 import speech_pb2 as pb
 

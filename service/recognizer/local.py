@@ -16,11 +16,13 @@ from ossicle.model.decoding.decoders import DecodingConfig
 from ossicle.model.folder import LoadedModel
 from ossicle.model.runtime import find_model
 from ossicle.service import convert
+from ossicle.service.admission import EngineError, NoFreeSlot
 from ossicle.service.client import messages
 from ossicle.service.client.errors import BusyError, TimedOutError, error_of
-from ossicle.service.engine import Engine, EngineError, NoFreeSlot
+from ossicle.service.engine import Engine
 from ossicle.service.errors import ServiceError, as_service_error, invalid, no_such_model
-from ossicle.service.session import Event, SessionConfig
+from ossicle.service.events import Event
+from ossicle.service.session import SessionConfig
 from ossicle.service.values import ModelDescription, ModelList, Result, ServerLimits, SpeechEvent
 from ossicle.speech.v1 import speech_pb2 as pb
 

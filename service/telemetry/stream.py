@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 
-from ossicle.service.session import Event, Final, Partial
+from ossicle.service.events import Event, Final, Partial
 
 from .call import Call, Fact
 from .metrics import ModelMetrics

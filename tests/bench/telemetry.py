@@ -21,8 +21,8 @@ from ossicle.service.bench.load import Load, Settings
 from ossicle.service.bench.recording import load_recordings
 from ossicle.service.bench.target import MetricsPage, ServerSettings, own_server
 from ossicle.service.client.access import Access
+from ossicle.service.events import Final, Partial, UtteranceEnd
 from ossicle.service.rounds import Round
-from ossicle.service.session import Final, Partial, UtteranceEnd
 from ossicle.service.telemetry.call import Call
 from ossicle.service.telemetry.metrics import ServerMetrics
 from ossicle.service.telemetry.stream import StreamObserver

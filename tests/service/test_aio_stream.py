@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ossicle.service.admission import EngineStopped
 from ossicle.service.aio_stream import MAX_UNREAD_EVENTS, AioStream
-from ossicle.service.engine import Engine, EngineStopped
-from ossicle.service.session import Final, Partial, SessionConfig
+from ossicle.service.engine import Engine
+from ossicle.service.events import Final, Partial
+from ossicle.service.session import SessionConfig
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from calls import LiveStream, audio, linear16, start, stream, transcripts, until
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
 from ossicle.service import turns
+from ossicle.service.admission import Overloaded
 from ossicle.service.capacity import Capacity
-from ossicle.service.engine import Engine, Overloaded
+from ossicle.service.engine import Engine
 from ossicle.service.limits import Limits
 from ossicle.service.rounds import Round
 from ossicle.service.session import SessionConfig

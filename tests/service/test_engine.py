@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ossicle.service.engine import Engine, EngineStopped, NoFreeSlot
-from ossicle.service.session import Event, Final, SessionConfig
+from ossicle.service.admission import EngineStopped, NoFreeSlot
+from ossicle.service.engine import Engine
+from ossicle.service.events import Event, Final
+from ossicle.service.session import SessionConfig
 
 PAUSE = "_" * 40
 CONFIG = SessionConfig(interim_results=False)

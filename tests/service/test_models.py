@@ -25,7 +25,7 @@ from calls import (
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.folder import LoadedModel
-from ossicle.service.engine import EngineStopped
+from ossicle.service.admission import EngineStopped
 from ossicle.service.limits import Limits
 from ossicle.service.models import Models
 from ossicle.service.telemetry.metrics import ServerMetrics

@@ -14,18 +14,17 @@ from hypothesis import strategies as st
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase
 from ossicle.model.decoding.hypothesis import GreedyDecoder, Hypothesis, spell_hypothesis
 from ossicle.service.endpoint import EndpointConfig
-from ossicle.service.session import (
+from ossicle.service.events import (
     EndOfUtterance,
     Event,
     Final,
     Partial,
-    Session,
-    SessionConfig,
     Silence,
     SpeechBegin,
     SpeechEnd,
     UtteranceEnd,
 )
+from ossicle.service.session import Session, SessionConfig
 
 SECOND = "_" * 25
 PAUSE = "_" * 40

@@ -19,7 +19,8 @@ from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.service import convert
 from ossicle.service.client.conversation import Conversation
 from ossicle.service.client.messages import first_request, recognition_config
-from ossicle.service.session import Event, Session
+from ossicle.service.events import Event
+from ossicle.service.session import Session
 from ossicle.service.values import Endpointing, Finalize, Result, SpeechEvent
 from ossicle.speech.v1 import speech_pb2 as pb
 

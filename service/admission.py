@@ -1,0 +1,132 @@
+"""Who is served: which streams have a slot, and whether there may be another."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable
+
+from .capacity import Capacity
+from .stream import Stream
+from .turns import count_busy
+
+
+class EngineError(RuntimeError):
+    """The engine cannot serve a stream."""
+
+
+class NoFreeSlot(EngineError):  # noqa: N818 - a state of the service, not a fault
+    """All slots are taken."""
+
+
+class Overloaded(NoFreeSlot):
+    """Slots are free, but another stream would make all of them late."""
+
+
+class EngineStopped(EngineError):  # noqa: N818 - a state of the service, not a fault
+    """The engine was stopped or has failed; it serves nobody any more."""
+
+
+class Admission:
+    """The slots of an engine and the streams in them; for any thread.
+
+    Args:
+        slots: streams at the same time.
+        block_samples: samples of a stream in one step.
+        max_delay_seconds: streams that would make others wait longer are refused; 0 for as many as
+            there are slots.
+        capacity: how many streams are answered in time, None if that does not matter.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        block_samples: int,
+        max_delay_seconds: float,
+        capacity: Capacity | None,
+    ) -> None:
+        self.slots = slots
+        self._block = block_samples
+        self._max_delay = max_delay_seconds
+        self._capacity = capacity
+        self._lock = threading.Lock()  # guards the rest
+        self._free = list(range(slots))
+        self._streams: dict[int, Stream] = {}
+        self._end: EngineStopped | None = None
+
+    @property
+    def active(self) -> int:
+        """Slots that are taken."""
+        with self._lock:
+            return self.slots - len(self._free)
+
+    @property
+    def capacity(self) -> int:
+        """Busy streams that are taken now."""
+        return min(self.slots, self._capacity.streams) if self._capacity else self.slots
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Those that have a slot."""
+        with self._lock:
+            return list(self._streams.values())
+
+    def check_open(self) -> None:
+        """Nothing, unless nobody is served any more.
+
+        Raises:
+            EngineStopped: that is so.
+        """
+        with self._lock:
+            if self._end:
+                raise self._end
+
+    def admit(self, make: Callable[[int], Stream]) -> Stream:
+        """Give a slot to a new stream.
+
+        Args:
+            make: the stream, of its slot.
+
+        Raises:
+            NoFreeSlot: if all are taken.
+            Overloaded: if as many streams are busy as are answered in time.
+            EngineStopped: if nobody is served any more.
+        """
+        with self._lock:
+            if self._end:
+                raise self._end
+            if not self._free:
+                raise NoFreeSlot(f"all {self.slots} streams are taken")
+            self._check_capacity()
+            slot = heapq.heappop(self._free)
+            stream = self._streams[slot] = make(slot)
+        return stream
+
+    def free(self, stream: Stream) -> None:
+        """Take the slot of a stream back, if it still has it."""
+        with self._lock:
+            if self._streams.get(stream.slot) is stream:
+                del self._streams[stream.slot]
+                heapq.heappush(self._free, stream.slot)
+
+    def end(self, end: EngineStopped) -> list[Stream]:
+        """Serve nobody any more; the first reason is the one that is told.
+
+        Returns:
+            The streams that had a slot.
+        """
+        with self._lock:
+            self._end = self._end or end
+            streams = list(self._streams.values())
+            self._streams.clear()
+            self._free = list(range(self.slots))
+        return streams
+
+    def _check_capacity(self) -> None:
+        if self._capacity is None:
+            return
+        busy = count_busy(self._streams.values(), self._block)
+        if not self._capacity.admits(busy):
+            raise Overloaded(
+                f"as many streams are busy as are answered within {self._max_delay:g} s: {busy}"
+            )
