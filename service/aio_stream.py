@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .engine import Engine
 from .events import Event, Partial
-from .session import SessionConfig
+from .session_config import SessionConfig
 from .stream import Stream
 
 # A client that sends but does not read is not listened to once it has so many messages unread.

@@ -30,7 +30,7 @@ from .events import (
     UtteranceEnd,
 )
 from .limits import Limits
-from .session import MAX_ALTERNATIVES, SessionConfig
+from .session_config import MAX_ALTERNATIVES, SessionConfig
 from .values import DEFAULT_BOOST
 
 if TYPE_CHECKING:
@@ -222,7 +222,8 @@ def streaming_session(
     """How a stream is to be answered.
 
     Raises:
-        ServiceError: INVALID_ARGUMENT for a duration out of its range, or too much said before.
+        ServiceError: INVALID_ARGUMENT for a duration out of its range, or too much heard or said
+            before.
     """
     said = tuple(config.previous_transcripts)
     if (characters := sum(map(len, said))) > MAX_PREVIOUS_CHARACTERS:
@@ -231,20 +232,23 @@ def streaming_session(
             f"{MAX_PREVIOUS_CHARACTERS} allowed; send the latest only"
         )
     durations = {
-        field.name: value.seconds + value.nanos / 1e9
-        for field, value in config.endpointing_config.ListFields()
+        field.name: _seconds(value) for field, value in config.endpointing_config.ListFields()
     }
     try:
         endpointing = EndpointConfig(**durations)
     except ValueError as error:
         raise invalid(f"endpointing_config: {error}") from error
-    return SessionConfig(
-        config.interim_results,
-        config.single_utterance,
-        endpointing,
-        max(config.config.max_alternatives, 1),
-        replace(decoding, said=said),
-    )
+    try:
+        return SessionConfig(
+            config.interim_results,
+            config.single_utterance,
+            endpointing,
+            max(config.config.max_alternatives, 1),
+            replace(decoding, said=said),
+            _seconds(config.context),
+        )
+    except ValueError as error:
+        raise invalid(str(error)) from error
 
 
 def streaming_response(
@@ -263,6 +267,8 @@ def streaming_response(
             result_end_offset=duration(event.offset),
             utterance_end=_UTTERANCE_ENDS[event.reason] if isinstance(event, Final) else None,
         )
+        if isinstance(event, Final) and event.reason is not UtteranceEnd.INTERRUPTED:
+            response.results[0].resume_offset.CopyFrom(duration(event.resume))
         return response
     if type(event) not in settings.events:
         return None
@@ -332,6 +338,10 @@ def model_list(
 def _speaks(info: ModelInfo, language_code: str) -> bool:
     spoken = info.language.lower()
     return language_code.lower() in ("", spoken, spoken.split("-")[0])
+
+
+def _seconds(duration: Duration) -> float:
+    return float(duration.seconds + duration.nanos / 1e9)
 
 
 def duration(seconds: float) -> Duration:

@@ -93,18 +93,17 @@ class EndpointDetector:
         self._speech_end = frames(SPEECH_END_SECONDS)
         self.reset()
 
-    def reset(self) -> None:
-        """Start over at frame 0, in silence."""
-        self._frame = 0
-        self._silent_frames = 0
-        self._last_token = -1
-        self._after_separator = False
-        self.in_speech = False
-        self.restart_utterance()
+    def reset(self, context: int = 0) -> None:
+        """Start over.
 
-    def restart_utterance(self) -> None:
-        """Start the next utterance at the next frame, in the midst of speech if there is any."""
-        self._start = self._frame
+        Args:
+            context: frames before the next one, in which speech was under way; 0: in silence.
+        """
+        self._start = self._frame = context
+        self._silent_frames = 0
+        self._last_token = context - 1
+        self._after_separator = False
+        self.in_speech = context > 0
         self._first_token: int | None = None
 
     def note_word(self) -> None:

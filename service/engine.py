@@ -29,7 +29,8 @@ from ossicle.model.decoding.decoders import Decoding
 from .admission import Admission, EngineStopped
 from .capacity import Capacity
 from .rounds import Round, RoundCallback
-from .session import Hearing, Session, SessionConfig
+from .session import Hearing, Session
+from .session_config import SessionConfig
 from .slots import SlotStates
 from .stream import EndCallback, EventsCallback, Request, Stream
 from .turns import in_turn, is_ahead, most_ahead

@@ -53,12 +53,12 @@ class Alternative:
 
 
 class UtteranceEnd(Enum):
-    """Why an utterance ended; after the first three a new stream could go on in the same way."""
+    """Why an utterance ended."""
 
     SILENCE = auto()
+    MAX_DURATION = auto()
     FINALIZE = auto()
     END_OF_AUDIO = auto()
-    MAX_DURATION = auto()
     INTERRUPTED = auto()
 
 
@@ -70,11 +70,14 @@ class Final(Event):
         alternatives: its readings, best first, at least one.
         start: where the utterance started.
         reason: why it ended.
+        resume: where the audio of another session must begin to give what this one gives after
+            this final; what lies between is its context.
     """
 
     alternatives: tuple[Alternative, ...]
     start: float
     reason: UtteranceEnd
+    resume: float
 
     @property
     def text(self) -> str:

@@ -6,25 +6,26 @@ and says when the network's state must be zeroed (:meth:`Session.take_reset`).
 
 Positions. The stream is cut into *segments*: stretches over which the network's state runs on.
 A segment starts at a sample of the stream and is counted in frames from there. The network looks
-ahead, so output k of a segment is about its audio frame k - look-ahead. When an utterance ends at a
-frame, the outputs after that frame are thrown away and their audio is fed again to the next
-segment; hence what is recognised depends on the samples alone, never on the size of chunks and
-blocks. Only the look-ahead's worth of old samples is kept for this.
+ahead, so output k of a segment is about its audio frame k - look-ahead. Every utterance ends its
+segment: the outputs after its last frame are thrown away and their audio is fed again to the next
+segment. Hence what is recognised depends on the samples alone, never on the size of chunks and
+blocks, and another session can go on from any final. Where speech was cut, the next segment starts
+with the last of what was said, its *context*: the network hears it again, and its outputs are not
+decoded.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.model.decoding.decoders import DecodingConfig
 from ossicle.model.decoding.hypothesis import BLANK, Decoder, Hypothesis, Word
 
-from .endpoint import EndpointConfig, EndpointDetector, Signal
+from .endpoint import EndpointDetector, Signal
 from .events import (
     Alternative,
     EndOfUtterance,
@@ -37,41 +38,14 @@ from .events import (
     UtteranceEnd,
 )
 from .partials import PartialText
+from .session_config import CONTEXT_SECONDS, SessionConfig
 
 if TYPE_CHECKING:
     from ossicle.model.runtime import ModelInfo
 
-MAX_ALTERNATIVES = 10
 # A decoder may keep what it was given since the utterance began. Until there is a word, it is made
 # to forget this often, so that silence needs no memory however long it lasts.
 FORGET_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class SessionConfig:
-    """How to answer one stream.
-
-    Attributes:
-        interim_results: yield partials.
-        single_utterance: end after the first final.
-        endpointing: when utterances end.
-        alternatives: readings of a final at most, 1 to 10.
-        decoding: how transcripts are searched for.
-
-    Raises:
-        ValueError: for more or fewer alternatives.
-    """
-
-    interim_results: bool = True
-    single_utterance: bool = False
-    endpointing: EndpointConfig = field(default_factory=EndpointConfig)
-    alternatives: int = 1
-    decoding: DecodingConfig = field(default_factory=DecodingConfig)
-
-    def __post_init__(self) -> None:
-        """Check the alternatives."""
-        if not 1 <= self.alternatives <= MAX_ALTERNATIVES:
-            raise ValueError(f"alternatives is {self.alternatives}; give 1 to {MAX_ALTERNATIVES}")
 
 
 Hearing = Generator[NDArray[np.float32], None, list[Event]]
@@ -109,13 +83,18 @@ class Session:
         self._boundaries: deque[int] = deque()  # where finalize and close were asked for
         self._closed = False
         self._interrupted = False
+        self._most_context = round(CONTEXT_SECONDS / info.frame_seconds)  # frames
         self._segment = 0  # position of the present segment's frame 0
+        self._context = 0  # frames of the segment before the present utterance
         self._fed = 0  # frames of the segment that were taken, padding included
         self._utterance = 0  # position of the present utterance's start
         self._taken = 0  # frames in the block that is out, 0 if none is
         self._partial = ""
         self._must_reset = False
         self.finished = False
+        if config.context:
+            context = round(config.context / info.frame_seconds)
+            self._start_segment(context * self._frame, context)
 
     @property
     def position(self) -> int:
@@ -224,11 +203,11 @@ class Session:
             audio_frames = -(-(self._boundaries[0] - self._segment) // self._frame)
             last = end >= audio_frames
             end = min(end, audio_frames)
-        start = max(first, 0)
-        segment = self._segment
+        start = max(first, self._context)
         decoded = log_probs[start - first : max(end - first, start - first)]
         events = yield from self._advance(start, decoded)
-        if last and self._segment == segment and not self.finished:
+        same_segment = self._fed > 0
+        if last and same_segment and not self.finished:
             events += self._end_by_boundary(end)
         self._forget()
         return events
@@ -250,10 +229,10 @@ class Session:
             if self._detector.cuts_before(separator):
                 yield log_probs[undecoded:i]
                 undecoded = i
-                events += self._end_by_rule(frame, UtteranceEnd.MAX_DURATION)
-                if self.finished:
-                    return events
-                self._detector.restart_utterance()
+                context = min(self._decoded(frame) // self._frame, self._most_context)
+                events += self._end_by_rule(frame, UtteranceEnd.MAX_DURATION, context)
+                self._start_segment(self._position(frame), context)
+                return events
             signals = self._detector.advance(
                 silence[i], token != BLANK and not separator, separator
             )
@@ -311,9 +290,15 @@ class Session:
         time = self._time(frame)
         return [Partial(time, time, text, self._timed(words, time), stability)]
 
-    def _end_by_rule(self, frame: int, reason: UtteranceEnd) -> list[Event]:
-        """The events that end an utterance before ``frame`` because a rule says so."""
-        events = self._end_utterance(frame, reason)
+    def _end_by_rule(self, frame: int, reason: UtteranceEnd, context: int = 0) -> list[Event]:
+        """The events that end an utterance before ``frame`` because a rule says so.
+
+        Args:
+            frame: the first that is not its own.
+            reason: the rule.
+            context: frames before that, which what comes next must have heard.
+        """
+        events = self._end_utterance(frame, reason, context)
         if not self._config.single_utterance:
             return events
         time = self._time(frame)
@@ -331,7 +316,7 @@ class Session:
         self._pass_boundary()
         return events
 
-    def _end_utterance(self, frame: int, reason: UtteranceEnd) -> list[Event]:
+    def _end_utterance(self, frame: int, reason: UtteranceEnd, context: int = 0) -> list[Event]:
         """The final of what was decoded, and start the next utterance at ``frame``."""
         events: list[Event] = []
         cut = reason is UtteranceEnd.MAX_DURATION and not self._config.single_utterance
@@ -343,7 +328,9 @@ class Session:
             self._alternative(hypothesis, time)
             for hypothesis in self.decoder.finish(self._config.alternatives)
         )
-        events.append(Final(time, time, readings, self._utterance / self._rate, reason))
+        start = min(self._utterance / self._rate, time)
+        resume = time - context * self._frame / self._rate
+        events.append(Final(time, time, readings, start, reason, resume))
         self._start_utterance(self._position(frame))
         self.finished = self.finished or self._config.single_utterance
         return events
@@ -376,11 +363,17 @@ class Session:
         self._utterance = position
         self._partial = ""
 
-    def _start_segment(self, position: int) -> None:
-        """Feed the network afresh from ``position`` on."""
+    def _start_segment(self, position: int, context: int = 0) -> None:
+        """Start an utterance at ``position``, and feed the network afresh.
+
+        Args:
+            position: of the utterance.
+            context: frames before it that the network hears, in which speech is under way.
+        """
         self._start_utterance(position)
-        self._detector.reset()
-        self._segment = position
+        self._detector.reset(context)
+        self._segment = position - context * self._frame
+        self._context = context
         self._fed = 0
         self._must_reset = True
 
@@ -402,6 +395,6 @@ class Session:
 
     def _forget(self) -> None:
         """Drop the samples that no next segment can begin with."""
-        kept = self._position(max(self._fed - self._lookahead, 0))
+        kept = self._position(max(self._fed - self._lookahead - self._most_context, 0))
         self._samples = self._samples[kept - self._samples_start :]
         self._samples_start = kept

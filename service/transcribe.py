@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ossicle.data.audio import SAMPLE_RATE, stream_audio
 from ossicle.model.decoding.decoders import DecodingConfig
@@ -24,7 +24,7 @@ from .engine import Engine
 from .events import Event, Final, UtteranceEnd
 from .files.together import as_it_comes, in_order
 from .formats import Alternative, Segment, Transcript, Word
-from .session import SessionConfig
+from .session_config import SessionConfig
 
 if TYPE_CHECKING:
     from ossicle.model.decoding.decoders import Decoding
@@ -91,24 +91,35 @@ class Progress:
     finished: bool = False
 
 
+class Start(NamedTuple):
+    """Where the work on a recording begins, or goes on.
+
+    Attributes:
+        sample: of the recording, at 16 kHz.
+        context: seconds after that which were transcribed before and are heard again.
+    """
+
+    sample: int = 0
+    context: float = 0.0
+
+
 class Draft:
     """The transcript of a recording while it is being made.
 
     Attributes:
-        samples: how many of the recording's samples it is about already; all of them after which
-            the recogniser started afresh.
+        start: where the work goes on.
     """
 
     def __init__(self) -> None:
-        self.samples = 0
+        self.start = Start()
         self._segments: list[Segment] = []
 
-    def add(self, segment: Segment, fresh: int | None) -> None:
+    def add(self, segment: Segment, after: Start | None) -> None:
         """Take the next utterance.
 
         Args:
             segment: what was said.
-            fresh: the recogniser started afresh at this sample after it; None if it did not.
+            after: where the work goes on after it; None: it must be heard again.
         """
         self._segments.append(segment)
 
@@ -262,17 +273,20 @@ def _transcript(
     tell: Callable[[Happening], None],
     on_progress: Callable[[Progress], None],
 ) -> Transcript:
-    begin = draft.samples
+    begin, context = draft.start
     said = tuple(segment.text for segment in draft.segments()[-_SAID_UTTERANCES:])
-    config = replace(config, decoding=replace(config.decoding, said=said))
+    config = replace(config, decoding=replace(config.decoding, said=said), context=context)
     end: Future[Exception | None] = Future()
 
     def keep(events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Final) and event.text:
                 segment = _delayed(segment_of(written_alternatives(event)), begin / SAMPLE_RATE)
-                fresh = begin + round(event.offset * SAMPLE_RATE)
-                draft.add(segment, fresh if event.reason is UtteranceEnd.SILENCE else None)
+                resume = begin + round(event.resume * SAMPLE_RATE)
+                after = Start(resume, event.offset - event.resume)
+                # The audio ends also where the work on it is broken off, then within a word.
+                ends = event.reason is UtteranceEnd.END_OF_AUDIO
+                draft.add(segment, None if ends else after)
                 tell(Spoken(name, segment))
 
     samples = 0

@@ -3,12 +3,10 @@
 Nothing here waits or sends: the clients for threads and for asyncio both drive a
 :class:`Conversation`.
 
-Going on without a loss. The network of a server starts afresh after a final result that silence or
-a request brought about, and after long silence; a stream that begins there gives the same results
-from there on. An utterance that was too long is cut in the midst of speech: a stream that began
-there would not know what came before, so it is begun earlier, at the last fresh start or half a
-minute before, and what it says up to the cut is not told again. The final of a server that shuts
-down is held back, for its audio is sent to another server, which is told the whole utterance.
+Going on without a loss. With each final result a server says from where another stream gives the
+same results from there on, and how much of that audio is heard for context only; after long
+silence that is where the silence event is. The final of a server that shuts down is held back, for
+its audio is sent to another server, which is told the whole utterance.
 """
 
 from __future__ import annotations
@@ -25,8 +23,6 @@ from ossicle.speech.v1 import speech_pb2 as pb
 from . import messages
 from .kept_audio import KeptAudio
 
-# Heard again before a cut, so that a network that remembers little goes on as if it had run on.
-_REHEARD_SECONDS = 30.0
 # What was said before goes along with the audio; no language model reads further back.
 _SAID_UTTERANCES = 8
 _SAID_CHARACTERS = 10_000
@@ -36,11 +32,6 @@ _BYTES_PER_SAMPLE = {
     pb.AUDIO_ENCODING_LINEAR16: 2,
     pb.AUDIO_ENCODING_MULAW: 1,
     pb.AUDIO_ENCODING_ALAW: 1,
-}
-_FRESH = {
-    pb.UTTERANCE_END_UNSPECIFIED,  # an older server
-    pb.UTTERANCE_END_SILENCE,
-    pb.UTTERANCE_END_FINALIZE,
 }
 _REQUESTED = {pb.UTTERANCE_END_FINALIZE, pb.UTTERANCE_END_END_OF_AUDIO}
 
@@ -54,7 +45,8 @@ class _Connection:
         start: the same in bytes.
         requests: requests for a final to leave out, since they were answered.
         repeated: requests for a final that are sent again though they were answered.
-        until: end of the audio about which results come again, seconds.
+        until: end of the audio about which results come again, seconds; they do where only a
+            header knows where in the bytes a moment is, so that all is sent again.
     """
 
     origin: float = 0.0
@@ -93,8 +85,9 @@ class Conversation:
         self._told = 0.0  # end of the last final that was told
         self._answered = 0  # requests for a final
         self._processed = 0.0
-        self._said: deque[tuple[float, str]] = deque()
-        self._starts = deque([0.0])  # where a connection can begin; the best first
+        self._said: deque[str] = deque(maxlen=_SAID_UTTERANCES)
+        self._start = 0.0  # where a connection can begin
+        self._context = 0.0  # seconds after that which are for its context
         self._event: SpeechEvent | None = None  # the last that was told
         self._utterance = 0.0  # start of the present utterance of this connection
         self._held: Result | None = None
@@ -128,22 +121,20 @@ class Conversation:
         """
         if self._next == 0:
             return self._first
-        self._drop_lost_starts()
-        if not (self._resumable and self._starts):
+        start = self._position(self._start)
+        if not self._resumable or start < self._kept.start:
             return None
-        self._utterance = origin = self._starts[0]
-        again = self._told - _SAME_TIME > origin
-        self._connection = _Connection(
-            origin,
-            self._position(origin),
-            self._answered if self._sample_bytes else 0,
-            0 if self._sample_bytes else self._answered,
-            self._told if again else -math.inf,
-        )
+        self._utterance = self._start + self._context
+        if self._sample_bytes:
+            self._connection = _Connection(self._start, start, requests=self._answered)
+        else:
+            self._connection = _Connection(repeated=self._answered, until=self._told or -math.inf)
         self._next = self._kept.first
         opening = pb.StreamingRecognizeRequest()
         opening.CopyFrom(self._first)
-        opening.streaming_config.previous_transcripts.extend(self._said_before(origin))
+        opening.streaming_config.previous_transcripts.extend(self._said_before())
+        if self._context:
+            opening.streaming_config.context.CopyFrom(messages.duration(self._context))
         if self._model:
             # Another server may have another default, of another language.
             opening.streaming_config.config.model = self._model.name
@@ -192,12 +183,14 @@ class Conversation:
                 self._held = result
             elif self._is_new_final(result, message.utterance_end):
                 self._tell(result, message.utterance_end)
+                resume = _later(messages.seconds(message.resume_offset), origin)
+                self._start_at(resume, result.end - resume, result.text)
                 yield result
 
     @property
     def settled(self) -> float:
         """How far the audio is done with, seconds; grows with finals and with silence."""
-        return max(self._told, self._starts[-1] if self._starts else 0.0)
+        return max(self._told, self._start)
 
     def give_up(self) -> Iterator[Result]:
         """What was held back for another server to tell better, which none will."""
@@ -228,53 +221,36 @@ class Conversation:
             self._answered += 1
         if reason == pb.UTTERANCE_END_END_OF_AUDIO or self._single_utterance:
             self.complete = True
-        self._start_at(result.end, reason in _FRESH, result.text)
 
     def _pass_silence(self, offset: float) -> None:
         self._utterance = offset
         if offset > self._told:
-            self._start_at(offset, True)
+            self._start_at(offset)
 
-    def _start_at(self, offset: float, fresh: bool, said: str = "") -> None:
-        """Let another connection begin here, or a little before if it is no fresh start.
+    def _start_at(self, offset: float, context: float = 0.0, said: str = "") -> None:
+        """Let another connection begin here.
 
         Args:
             offset: where.
-            fresh: whether the network starts afresh there.
-            said: what was said just before.
+            context: seconds after that which are for its context.
+            said: what was said up to there.
         """
         if not (self._resumable and self._sample_bytes):
             return
-        if fresh:
-            self._starts.clear()
-        self._starts.append(offset)
+        self._start, self._context = offset, context
         if said:
-            self._said.append((offset, said))
-        while len(self._starts) > 1 and self._starts[1] <= offset - _REHEARD_SECONDS:
-            self._starts.popleft()
-        self._drop_lost_starts()
-        if self._starts:
-            self._kept.forget(self._position(self._starts[0]), self._answered)
-            while len(self._said) > _SAID_UTTERANCES and (
-                self._said[_SAID_UTTERANCES][0] <= self._starts[0]
-            ):
-                self._said.popleft()
-
-    def _drop_lost_starts(self) -> None:
-        while self._starts and self._position(self._starts[0]) < self._kept.start:
-            self._starts.popleft()
+            self._said.append(said)
+        self._kept.forget(self._position(offset), self._answered)
 
     def _position(self, offset: float) -> int:
         """Where a moment is in the bytes; the start of them all where only a header knows."""
         return round(offset * self._rate) * self._sample_bytes
 
-    def _said_before(self, offset: float) -> list[str]:
-        """The latest finals before a moment, the latest last."""
+    def _said_before(self) -> list[str]:
+        """The latest finals, the latest last."""
         chosen: list[str] = []
         room = _SAID_CHARACTERS
-        for end, text in reversed(self._said):
-            if end > offset + _SAME_TIME:
-                continue
+        for text in reversed(self._said):
             room -= len(text)
             if room < 0:
                 break

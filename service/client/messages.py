@@ -132,7 +132,7 @@ def endpointing_config(endpointing: Endpointing) -> speech_pb2.EndpointingConfig
     for field in ("leading_silence_timeout", "trailing_silence", "max_utterance_duration"):
         value = getattr(endpointing, field)
         if value is not None:
-            getattr(config, field).CopyFrom(_duration(value))
+            getattr(config, field).CopyFrom(duration(value))
     return config
 
 
@@ -267,7 +267,8 @@ def seconds(duration: Duration) -> float:
     return round(duration.seconds + duration.nanos / 1e9, 9)
 
 
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
-    return duration
+def duration(seconds: float) -> Duration:
+    """A number of seconds as a duration."""
+    message = Duration()
+    message.FromNanoseconds(round(seconds * 1e9))
+    return message

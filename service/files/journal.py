@@ -1,7 +1,7 @@
 """What is known of a recording that is being transcribed, on disk, so that a later run goes on.
 
-A journal is a file of JSON lines: what it is about, then an utterance each. The recogniser starts
-afresh in every pause; a run that begins there gives what an uninterrupted one would have given.
+A journal is a file of JSON lines: what it is about, then an utterance each, and where the work goes
+on after it. A run that begins there gives what an uninterrupted one would have given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ossicle.service.formats import Alternative, Segment, Word
-from ossicle.service.transcribe import Draft
+from ossicle.service.transcribe import Draft, Start
 
 
 class Journal(Draft):
@@ -41,9 +41,9 @@ class Journal(Draft):
         self._size = 0
         self._go_on()
 
-    def add(self, segment: Segment, fresh: int | None) -> None:
+    def add(self, segment: Segment, after: Start | None) -> None:
         """Write the next utterance down at once."""
-        line = json.dumps({"fresh": fresh, **asdict(segment)}, ensure_ascii=False) + "\n"
+        line = json.dumps({"after": after, **asdict(segment)}, ensure_ascii=False) + "\n"
         if not self._size:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             line = self._head + line
@@ -55,11 +55,11 @@ class Journal(Draft):
         return tuple(_segment(entry) for entry, _ in self._entries()) if self._size else ()
 
     def _go_on(self) -> None:
-        """Keep the utterances up to the last after which the recogniser started afresh."""
+        """Keep the utterances up to the last after which the work can go on."""
         try:
             for entry, end in self._entries():
-                if entry["fresh"] is not None:
-                    self.samples, self._size = entry["fresh"], end
+                if entry["after"] is not None:
+                    self.start, self._size = Start(*entry["after"]), end
         except FileNotFoundError:
             return
         if self._size:

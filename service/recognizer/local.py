@@ -22,7 +22,7 @@ from ossicle.service.client.errors import BusyError, TimedOutError, error_of
 from ossicle.service.engine import Engine
 from ossicle.service.errors import ServiceError, as_service_error, invalid, no_such_model
 from ossicle.service.events import Event
-from ossicle.service.session import SessionConfig
+from ossicle.service.session_config import SessionConfig
 from ossicle.service.values import ModelDescription, ModelList, Result, ServerLimits, SpeechEvent
 from ossicle.speech.v1 import speech_pb2 as pb
 

@@ -17,7 +17,8 @@ from ossicle.model.decoding.hypothesis import GreedyDecoder
 from ossicle.model.network import Network
 from ossicle.model.runtime import AcousticModel
 from ossicle.service.endpoint import EndpointConfig
-from ossicle.service.session import Session, SessionConfig
+from ossicle.service.session import Session
+from ossicle.service.session_config import SessionConfig
 
 TOLERANCE = 1e-4
 # No rule may end an utterance here: that would restart the network.

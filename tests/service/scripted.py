@@ -29,6 +29,7 @@ def spoken(text: str, *, is_final: bool, end: float = 0.0) -> Response:
         is_final=is_final,
         stability=0.0 if is_final else 0.25,
         result_end_offset=seconds(end),
+        resume_offset=seconds(end) if is_final else None,
     )
     return Response(results=[result], audio_processed=seconds(end), request_id="r-1")
 

@@ -11,7 +11,7 @@ from ossicle.service.admission import EngineStopped
 from ossicle.service.aio_stream import MAX_UNREAD_EVENTS, AioStream
 from ossicle.service.engine import Engine
 from ossicle.service.events import Final, Partial
-from ossicle.service.session import SessionConfig
+from ossicle.service.session_config import SessionConfig
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from ossicle.service.capacity import Capacity
 from ossicle.service.engine import Engine
 from ossicle.service.limits import Limits
 from ossicle.service.rounds import Round
-from ossicle.service.session import SessionConfig
+from ossicle.service.session_config import SessionConfig
 from ossicle.service.stream import Stream
 from ossicle.speech.v1 import speech_pb2_grpc
 

@@ -14,7 +14,7 @@ import pytest
 from ossicle.service.admission import EngineStopped, NoFreeSlot
 from ossicle.service.engine import Engine
 from ossicle.service.events import Event, Final
-from ossicle.service.session import SessionConfig
+from ossicle.service.session_config import SessionConfig
 
 PAUSE = "_" * 40
 CONFIG = SessionConfig(interim_results=False)

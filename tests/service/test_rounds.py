@@ -11,7 +11,7 @@ import pytest
 from calls import until
 from ossicle.service.engine import Engine
 from ossicle.service.rounds import Round
-from ossicle.service.session import SessionConfig
+from ossicle.service.session_config import SessionConfig
 
 HELD_SECONDS = 0.1
 

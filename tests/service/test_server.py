@@ -282,6 +282,40 @@ def test_what_was_said_before_is_limited(stub: Any) -> None:
     assert "previous_transcripts have 22000 characters" in refusal.value.details()
 
 
+def test_a_stream_goes_on_from_where_another_was_cut(stub: Any, speech: bytes) -> None:
+    """Each final of speech without a pause tells from where, with the real network."""
+    limits = pb.EndpointingConfig(max_utterance_duration=Duration(seconds=3))
+    settings = {"endpointing_config": limits, "enable_voice_activity_events": True}
+    responses = stream(stub, start(**settings), *chunks(speech, 3200))
+    *cut, last = results(responses, final=True)
+    assert cut
+    assert {result.utterance_end for result in cut} == {pb.UTTERANCE_END_MAX_DURATION}
+    assert last.resume_offset == last.result_end_offset
+    for number, result in enumerate(cut):
+        resume = result.resume_offset.ToMicroseconds()
+        context = Duration()
+        context.FromMicroseconds(result.result_end_offset.ToMicroseconds() - resume)
+        assert context.ToMicroseconds() == 1_000_000
+        rest = speech[2 * (resume * 16_000 // 1_000_000) :]
+        again = stream(stub, start(**settings, context=context), *chunks(rest, 3200))
+        assert [
+            (final.alternatives[0].transcript, resume + final.result_end_offset.ToMicroseconds())
+            for final in results(again, final=True)
+        ] == [
+            (final.alternatives[0].transcript, final.result_end_offset.ToMicroseconds())
+            for final in [*cut[number + 1 :], last]
+        ]
+        kinds = [event.speech_event_type for event in again if event.speech_event_type]
+        assert kinds == [pb.SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_END], "it began before"
+
+
+def test_more_context_than_is_ever_needed_is_refused(stub: Any) -> None:
+    with pytest.raises(grpc.RpcError) as refusal:
+        stream(stub, start(context=Duration(seconds=2)))
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "context is 2 s; give 0 to 1 s" in refusal.value.details()
+
+
 def test_models_and_limits_are_listed(stub: Any, model: Any) -> None:
     response = stub.ListModels(pb.ListModelsRequest())
     (listed,) = response.models

@@ -24,7 +24,8 @@ from ossicle.service.events import (
     SpeechEnd,
     UtteranceEnd,
 )
-from ossicle.service.session import Session, SessionConfig
+from ossicle.service.session import Session
+from ossicle.service.session_config import SessionConfig
 
 SECOND = "_" * 25
 PAUSE = "_" * 40
@@ -216,7 +217,7 @@ def test_speech_without_spaces_is_cut_at_the_limit(tapes: Any, decoding: Decodin
     assert max(final.offset - final.start for final in finals(events)) == pytest.approx(2.0)
 
 
-def test_the_network_starts_afresh_after_a_pause_but_not_after_a_cut(tapes: Any) -> None:
+def test_the_network_forgets_in_a_pause_but_not_where_speech_is_cut(tapes: Any) -> None:
     """A ditto repeats a letter that the network remembers; a fresh network remembers none."""
     events = Runner(tapes).feed([tapes.record("ab" + PAUSE + '"c')])
     assert texts(events) == ["ab", "c"]
@@ -392,18 +393,23 @@ def test_an_interrupted_utterance_has_a_final_but_no_end_of_speech(tapes: Any) -
 @settings(max_examples=20, deadline=None)
 @given(
     said=st.lists(
-        st.sampled_from(["one ", "two", '"', PAUSE, SECOND * 6, FINALIZE]), min_size=1, max_size=8
+        st.sampled_from(["one ", "two", '"', "quick brown fox ", PAUSE, SECOND * 6, FINALIZE]),
+        min_size=1,
+        max_size=10,
     )
 )
-def test_another_session_goes_on_from_where_the_network_started_afresh(
+def test_another_session_goes_on_from_any_final_and_any_silence(
     tapes: Any, said: list[Any]
 ) -> None:
-    """From any final but a cut one, and from any silence, as clients do whose server is gone."""
+    """As clients let one do whose server is gone."""
+    config = SessionConfig(endpointing=EndpointConfig(5, 1.2, 3))
     items = [item if item is FINALIZE else tapes.record(item) for item in said]
-    events = Runner(tapes).feed(items)
+    events = Runner(tapes, config).feed(items)
     known = [final for final in finals(events) if final.reason is not UtteranceEnd.END_OF_AUDIO]
     for event in [*known, *(event for event in events if isinstance(event, Silence))]:
-        start = round(event.offset * 16_000)
+        resume = event.resume if isinstance(event, Final) else event.offset
+        context = event.offset - resume
+        start = round(resume * 16_000)
         rest: list[Any] = []
         position = 0
         for item in items:
@@ -413,9 +419,10 @@ def test_another_session_goes_on_from_where_the_network_started_afresh(
             rest.append(item[max(start - position, 0) :])
             position += len(item)
         later = [final for final in finals(events) if final.offset > event.offset]
-        resumed = [final for final in finals(Runner(tapes).feed(rest)) if final.offset]
+        again = Runner(tapes, replace(config, context=context)).feed(rest)
+        resumed = [final for final in finals(again) if final.offset > context]
         assert [final.text for final in resumed] == [final.text for final in later]
-        assert [final.offset + event.offset for final in resumed] == pytest.approx(
+        assert [final.offset + resume for final in resumed] == pytest.approx(
             [final.offset for final in later]
         )
 

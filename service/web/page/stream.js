@@ -1,13 +1,11 @@
 // One stream of the server, over as many connections as it takes: the same protocol, and the same
 // way of going on after a lost connection, as the Python client's (service/client/conversation.py).
 //
-// The server's network starts afresh after a final that silence brought about, and after long
-// silence: a connection that begins there gives the same results from there on. An utterance that
-// was too long is cut in the midst of speech, so that another connection begins earlier, and what it
-// says up to the cut is not told again. The final of a server that shuts down is held back, for
-// another server is told the whole utterance.
+// With each final result the server says from where another connection gives the same results from
+// there on, and how much of that audio is heard for context only; after long silence that is where
+// the silence event is. The final of a server that shuts down is held back, for another server is
+// told the whole utterance.
 
-const REHEARD = 30; // seconds before a cut
 const SAME_TIME = 1e-5; // times travel in microseconds
 const SAID = 8; // finals that go along as context
 const PATIENCE = 60; // seconds without an answer, once there was one
@@ -34,7 +32,8 @@ export class Stream {
   #origin = 0; // where the audio of this connection begins
   #until = -Infinity; // results up to here come again
   #utterance = 0; // start of the present utterance
-  #starts = [0]; // where a connection can begin, the best first
+  #start = 0; // where a connection can begin
+  #context = 0; // seconds after that which are for its context
   #said = [];
   #held = null;
   #begun = false;
@@ -101,7 +100,7 @@ export class Stream {
   async #send(socket) {
     const isOpen = () => socket.readyState === WebSocket.OPEN;
     const origin = this.#begin();
-    socket.send(JSON.stringify({ streamingConfig: this.#opening(origin) }));
+    socket.send(JSON.stringify({ streamingConfig: this.#opening() }));
     let position = Math.round(origin * this.audio.bytesPerSecond);
     for (;;) {
       const bytes = await this.audio.read(position, isOpen);
@@ -123,20 +122,16 @@ export class Stream {
 
   // Where this connection begins.
   #begin() {
-    const position = (start) => Math.round(start * this.audio.bytesPerSecond);
-    while (this.#starts.length > 1 && position(this.#starts[0]) < this.audio.start) {
-      this.#starts.shift();
-    }
     // If the server was away for so long that audio was dropped, what is left is better than none.
     const kept = this.audio.bytesPerSecond ? this.audio.start / this.audio.bytesPerSecond : 0;
-    this.#origin = Math.max(this.#starts[0], kept);
-    this.#utterance = this.#origin;
-    this.#until = this.#told - SAME_TIME > this.#origin ? this.#told : -Infinity;
+    this.#origin = Math.max(this.#start, kept);
+    if (this.#origin > this.#start) this.#context = 0;
+    this.#utterance = this.#origin + this.#context;
+    this.#until = this.#told - SAME_TIME > this.#utterance ? this.#told : -Infinity;
     return this.#origin;
   }
 
-  #opening(origin) {
-    const before = this.#said.filter(({ end }) => end <= origin + SAME_TIME).slice(-SAID);
+  #opening() {
     return {
       config: {
         ...this.audio.config,
@@ -147,7 +142,8 @@ export class Stream {
       },
       interimResults: true,
       enableSilenceEvents: true,
-      previousTranscripts: before.map(({ text }) => text),
+      previousTranscripts: this.#said,
+      ...(this.#context ? { context: `${this.#context.toFixed(6)}s` } : {}),
     };
   }
 
@@ -165,7 +161,7 @@ export class Stream {
     if (response.speechEventType === "SPEECH_EVENT_TYPE_SILENCE") {
       const offset = later(response.speechEventOffset);
       this.#utterance = offset;
-      if (offset > this.#told) this.#startAt(offset, true);
+      if (offset > this.#told) this.#startAt(offset);
     }
     for (const message of response.results ?? []) {
       const [best] = message.alternatives;
@@ -179,12 +175,12 @@ export class Stream {
           confidence: word.confidence ?? 0,
         })),
       };
-      if (message.isFinal) this.#final(result, message.utteranceEnd);
+      if (message.isFinal) this.#final(result, message.utteranceEnd, later(message.resumeOffset));
       else if (result.end - SAME_TIME > this.#until) this.on.partial(result);
     }
   }
 
-  #final(result, reason) {
+  #final(result, reason, resume) {
     if (reason === "UTTERANCE_END_INTERRUPTED") {
       this.#held = result;
       return;
@@ -197,19 +193,16 @@ export class Stream {
     this.#held = null;
     this.#failures = 0;
     this.#told = Math.max(this.#told, result.end);
-    if (result.text) this.#said.push({ end: result.end, text: result.text });
-    this.#startAt(result.end, reason === "UTTERANCE_END_SILENCE");
+    this.#startAt(resume, result.end - resume, result.text);
     this.on.final(result);
   }
 
-  #startAt(offset, fresh) {
+  #startAt(offset, context = 0, said = "") {
     if (!this.audio.bytesPerSecond) return;
-    if (fresh) this.#starts = [];
-    this.#starts.push(offset);
-    while (this.#starts.length > 1 && this.#starts[1] <= offset - REHEARD) this.#starts.shift();
-    this.audio.forget(Math.round(this.#starts[0] * this.audio.bytesPerSecond));
-    const [origin] = this.#starts;
-    while (this.#said.length > SAID && this.#said[SAID].end <= origin) this.#said.shift();
+    if (said) this.#said = [...this.#said, said].slice(-SAID);
+    this.#start = offset;
+    this.#context = context;
+    this.audio.forget(Math.round(offset * this.audio.bytesPerSecond));
   }
 
   // Seconds until the next attempt; null if there should be none.

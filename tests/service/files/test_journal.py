@@ -14,11 +14,14 @@ from ossicle.model.decoding.decoders import Decoding
 from ossicle.model.runtime import AcousticModel
 from ossicle.service.files.journal import Journal
 from ossicle.service.formats import Alternative, Segment, Transcript, Word
-from ossicle.service.transcribe import Progress, Spoken, transcribe, transcribing
+from ossicle.service.transcribe import Progress, Spoken, Start, transcribe, transcribing
 from recordings_on_disk import write_wav
 
 WORD = Word("naïve", 1.0000000001, 1.5, 0.25)
 SEGMENT = Segment("naïve", 1.0000000001, 1.5, 0.25, (WORD,), (Alternative("naïve", 0.25, (WORD,)),))
+
+
+START = Start(24_000, 0.96)
 
 
 @pytest.fixture
@@ -42,22 +45,22 @@ def test_a_journal_gives_back_what_was_added(tmp_path: Path, recording: Path) ->
     path = tmp_path / "out" / "a.part.jsonl"
     journal = Journal(path, recording, {"model": "m"})
     assert not path.exists()
-    journal.add(SEGMENT, 24_000)
+    journal.add(SEGMENT, START)
     assert journal.segments() == (SEGMENT,)
     later = Journal(path, recording, {"model": "m"})
-    assert (later.samples, later.segments()) == (24_000, (SEGMENT,))
+    assert (later.start, later.segments()) == (START, (SEGMENT,))
 
 
-def test_what_followed_the_last_fresh_start_is_heard_again(tmp_path: Path, recording: Path) -> None:
+def test_an_utterance_that_was_broken_off_is_heard_again(tmp_path: Path, recording: Path) -> None:
     path = tmp_path / "a.part.jsonl"
     journal = Journal(path, recording, {})
-    journal.add(SEGMENT, 24_000)
+    journal.add(SEGMENT, START)
     journal.add(SEGMENT, None)
     with path.open("ab") as file:
-        file.write(b'{"fresh": 9600')  # the power went
+        file.write(b'{"after": [9600')  # the power went
     later = Journal(path, recording, {})
-    assert (later.samples, later.segments()) == (24_000, (SEGMENT,))
-    later.add(SEGMENT, 48_000)
+    assert (later.start, later.segments()) == (START, (SEGMENT,))
+    later.add(SEGMENT, Start(48_000))
     assert Journal(path, recording, {}).segments() == (SEGMENT, SEGMENT)
 
 
@@ -66,12 +69,12 @@ def test_utterances_of_something_else_are_forgotten(
     change: str, tmp_path: Path, recording: Path
 ) -> None:
     path = tmp_path / "a.part.jsonl"
-    Journal(path, recording, {"model": "m"}).add(SEGMENT, 24_000)
+    Journal(path, recording, {"model": "m"}).add(SEGMENT, START)
     if change == "recording":
         recording.write_bytes(b"another")
     later = Journal(path, recording, {"model": "n" if change == "settings" else "m"})
-    assert (later.samples, later.segments()) == (0, ())
-    later.add(SEGMENT, 1)
+    assert (later.start, later.segments()) == (Start(), ())
+    later.add(SEGMENT, Start(1))
     assert later.segments() == (SEGMENT,)
 
 
@@ -105,6 +108,6 @@ def test_a_transcript_is_the_same_after_an_interruption(
             (pytest.approx(word.start), pytest.approx(word.end)) for word in before.words
         ]
     assert sum(progress.seconds for progress in read) == pytest.approx(
-        whole.duration - draft.samples / 16_000
+        whole.duration - draft.start.sample / 16_000
     )
     assert sum(progress.bytes_read for progress in read) == os.path.getsize(talk)

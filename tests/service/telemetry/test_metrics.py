@@ -191,7 +191,7 @@ def test_the_backlog_is_what_waits(small: SpeechServer, tapes: Any, metrics_page
     idle.watch([info], 2, lambda name: [small.engine])
     assert metrics_page(idle)[f"ossicle_queue_audio_seconds{TAPE}"] == 0
     from ossicle.service.engine import Engine
-    from ossicle.service.session import SessionConfig
+    from ossicle.service.session_config import SessionConfig
 
     engine = Engine(tapes.model, slots=1)  # not started: what is written waits
     waiting = engine.open(SessionConfig(), lambda events: None)

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eossicle/speech/v1/speech.proto\x12\x11ossicle.speech.v1\x1a\x1egoogle/protobuf/duration.proto\"_\n\x10RecognizeRequest\x12\x34\n\x06\x63onfig\x18\x01 \x01(\x0b\x32$.ossicle.speech.v1.RecognitionConfig\x12\x15\n\raudio_content\x18\x02 \x01(\x0c\"\xd0\x01\n\x11RecognizeResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32*.ossicle.speech.v1.SpeechRecognitionResult\x12\x32\n\x0f\x61udio_processed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x36\n\rmodel_version\x18\x04 \x01(\x0b\x32\x1f.ossicle.speech.v1.ModelVersion\"\xc5\x01\n\x19StreamingRecognizeRequest\x12I\n\x10streaming_config\x18\x01 \x01(\x0b\x32-.ossicle.speech.v1.StreamingRecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x12/\n\x08\x66inalize\x18\x03 \x01(\x0b\x32\x1b.ossicle.speech.v1.FinalizeH\x00\x42\x13\n\x11streaming_request\"\n\n\x08\x46inalize\"\xaa\x02\n\x1aStreamingRecognitionConfig\x12\x34\n\x06\x63onfig\x18\x01 \x01(\x0b\x32$.ossicle.speech.v1.RecognitionConfig\x12\x17\n\x0finterim_results\x18\x02 \x01(\x08\x12\x18\n\x10single_utterance\x18\x03 \x01(\x08\x12@\n\x12\x65ndpointing_config\x18\x04 \x01(\x0b\x32$.ossicle.speech.v1.EndpointingConfig\x12$\n\x1c\x65nable_voice_activity_events\x18\x05 \x01(\x08\x12\x1c\n\x14previous_transcripts\x18\x06 \x03(\t\x12\x1d\n\x15\x65nable_silence_events\x18\x07 \x01(\x08\"\xef\x02\n\x11RecognitionConfig\x12\x32\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32 .ossicle.speech.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x1b\n\x13\x61udio_channel_count\x18\x03 \x01(\x05\x12\x15\n\rlanguage_code\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x18\n\x10max_alternatives\x18\x06 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x07 \x01(\x08\x12\x1e\n\x16\x65nable_word_confidence\x18\x08 \x01(\x08\x12\x39\n\x0fspeech_contexts\x18\t \x03(\x0b\x32 .ossicle.speech.v1.SpeechContext\x12\x31\n\x07\x64\x65\x63oder\x18\n \x01(\x0b\x32 .ossicle.speech.v1.DecoderConfig\">\n\rSpeechContext\x12\x0f\n\x07phrases\x18\x01 \x03(\t\x12\x12\n\x05\x62oost\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\x08\n\x06_boost\"Q\n\rDecoderConfig\x12,\n\x04type\x18\x01 \x01(\x0e\x32\x1e.ossicle.speech.v1.DecoderType\x12\x12\n\nbeam_width\x18\x02 \x01(\x05\"\xbf\x01\n\x11\x45ndpointingConfig\x12:\n\x17leading_silence_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10trailing_silence\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16max_utterance_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd3\x02\n\x1aStreamingRecognizeResponse\x12>\n\x07results\x18\x01 \x03(\x0b\x32-.ossicle.speech.v1.StreamingRecognitionResult\x12=\n\x11speech_event_type\x18\x02 \x01(\x0e\x32\".ossicle.speech.v1.SpeechEventType\x12\x36\n\x13speech_event_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x61udio_processed\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x36\n\rmodel_version\x18\x06 \x01(\x0b\x32\x1f.ossicle.speech.v1.ModelVersion\"\x8b\x02\n\x1aStreamingRecognitionResult\x12\x45\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32/.ossicle.speech.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x34\n\x11result_end_offset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x63hannel_tag\x18\x05 \x01(\x05\x12\x36\n\rutterance_end\x18\x06 \x01(\x0e\x32\x1f.ossicle.speech.v1.UtteranceEnd\"\xab\x01\n\x17SpeechRecognitionResult\x12\x45\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32/.ossicle.speech.v1.SpeechRecognitionAlternative\x12\x34\n\x11result_end_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x63hannel_tag\x18\x03 \x01(\x05\"r\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12*\n\x05words\x18\x03 \x03(\x0b\x32\x1b.ossicle.speech.v1.WordInfo\"\x8c\x01\n\x08WordInfo\x12\x0c\n\x04word\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nconfidence\x18\x04 \x01(\x02\"\x13\n\x11ListModelsRequest\"\x84\x01\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.ossicle.speech.v1.Model\x12\x30\n\x06limits\x18\x02 \x01(\x0b\x32 .ossicle.speech.v1.ServiceLimits\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x83\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t\x12\x19\n\x11sample_rate_hertz\x18\x04 \x01(\x05\x12,\n\tlookahead\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0e\x66rame_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\tencodings\x18\x07 \x03(\x0e\x32 .ossicle.speech.v1.AudioEncoding\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\",\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\xda\x01\n\rServiceLimits\x12\x13\n\x0bmax_streams\x18\x01 \x01(\x05\x12\x19\n\x11max_message_bytes\x18\x02 \x01(\x03\x12\x32\n\x0fmax_unary_audio\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cidle_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11max_session_audio\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration*[\n\x0b\x44\x65\x63oderType\x12\x1c\n\x18\x44\x45\x43ODER_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44\x45\x43ODER_TYPE_GREEDY\x10\x01\x12\x15\n\x11\x44\x45\x43ODER_TYPE_BEAM\x10\x02*\x9b\x02\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIO_ENCODING_LINEAR16\x10\x01\x12\x17\n\x13\x41UDIO_ENCODING_FLAC\x10\x02\x12\x18\n\x14\x41UDIO_ENCODING_MULAW\x10\x03\x12\x17\n\x13\x41UDIO_ENCODING_ALAW\x10\x04\x12\x1b\n\x17\x41UDIO_ENCODING_OGG_OPUS\x10\x05\x12\x16\n\x12\x41UDIO_ENCODING_MP3\x10\x06\x12\x1c\n\x18\x41UDIO_ENCODING_WEBM_OPUS\x10\x07\x12\x16\n\x12\x41UDIO_ENCODING_WAV\x10\x08\x12\x16\n\x12\x41UDIO_ENCODING_M4A\x10\t*\xc3\x01\n\x0cUtteranceEnd\x12\x1d\n\x19UTTERANCE_END_UNSPECIFIED\x10\x00\x12\x19\n\x15UTTERANCE_END_SILENCE\x10\x01\x12\x1e\n\x1aUTTERANCE_END_MAX_DURATION\x10\x02\x12\x1a\n\x16UTTERANCE_END_FINALIZE\x10\x03\x12\x1e\n\x1aUTTERANCE_END_END_OF_AUDIO\x10\x04\x12\x1d\n\x19UTTERANCE_END_INTERRUPTED\x10\x05*\xd3\x01\n\x0fSpeechEventType\x12!\n\x1dSPEECH_EVENT_TYPE_UNSPECIFIED\x10\x00\x12+\n\'SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN\x10\x01\x12)\n%SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_END\x10\x02\x12&\n\"SPEECH_EVENT_TYPE_END_OF_UTTERANCE\x10\x03\x12\x1d\n\x19SPEECH_EVENT_TYPE_SILENCE\x10\x04\x32\xb9\x02\n\rSpeechService\x12V\n\tRecognize\x12#.ossicle.speech.v1.RecognizeRequest\x1a$.ossicle.speech.v1.RecognizeResponse\x12u\n\x12StreamingRecognize\x12,.ossicle.speech.v1.StreamingRecognizeRequest\x1a-.ossicle.speech.v1.StreamingRecognizeResponse(\x01\x30\x01\x12Y\n\nListModels\x12$.ossicle.speech.v1.ListModelsRequest\x1a%.ossicle.speech.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eossicle/speech/v1/speech.proto\x12\x11ossicle.speech.v1\x1a\x1egoogle/protobuf/duration.proto\"_\n\x10RecognizeRequest\x12\x34\n\x06\x63onfig\x18\x01 \x01(\x0b\x32$.ossicle.speech.v1.RecognitionConfig\x12\x15\n\raudio_content\x18\x02 \x01(\x0c\"\xd0\x01\n\x11RecognizeResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32*.ossicle.speech.v1.SpeechRecognitionResult\x12\x32\n\x0f\x61udio_processed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x36\n\rmodel_version\x18\x04 \x01(\x0b\x32\x1f.ossicle.speech.v1.ModelVersion\"\xc5\x01\n\x19StreamingRecognizeRequest\x12I\n\x10streaming_config\x18\x01 \x01(\x0b\x32-.ossicle.speech.v1.StreamingRecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x12/\n\x08\x66inalize\x18\x03 \x01(\x0b\x32\x1b.ossicle.speech.v1.FinalizeH\x00\x42\x13\n\x11streaming_request\"\n\n\x08\x46inalize\"\xd6\x02\n\x1aStreamingRecognitionConfig\x12\x34\n\x06\x63onfig\x18\x01 \x01(\x0b\x32$.ossicle.speech.v1.RecognitionConfig\x12\x17\n\x0finterim_results\x18\x02 \x01(\x08\x12\x18\n\x10single_utterance\x18\x03 \x01(\x08\x12@\n\x12\x65ndpointing_config\x18\x04 \x01(\x0b\x32$.ossicle.speech.v1.EndpointingConfig\x12$\n\x1c\x65nable_voice_activity_events\x18\x05 \x01(\x08\x12\x1c\n\x14previous_transcripts\x18\x06 \x03(\t\x12\x1d\n\x15\x65nable_silence_events\x18\x07 \x01(\x08\x12*\n\x07\x63ontext\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xef\x02\n\x11RecognitionConfig\x12\x32\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32 .ossicle.speech.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x1b\n\x13\x61udio_channel_count\x18\x03 \x01(\x05\x12\x15\n\rlanguage_code\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x18\n\x10max_alternatives\x18\x06 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x07 \x01(\x08\x12\x1e\n\x16\x65nable_word_confidence\x18\x08 \x01(\x08\x12\x39\n\x0fspeech_contexts\x18\t \x03(\x0b\x32 .ossicle.speech.v1.SpeechContext\x12\x31\n\x07\x64\x65\x63oder\x18\n \x01(\x0b\x32 .ossicle.speech.v1.DecoderConfig\">\n\rSpeechContext\x12\x0f\n\x07phrases\x18\x01 \x03(\t\x12\x12\n\x05\x62oost\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\x08\n\x06_boost\"Q\n\rDecoderConfig\x12,\n\x04type\x18\x01 \x01(\x0e\x32\x1e.ossicle.speech.v1.DecoderType\x12\x12\n\nbeam_width\x18\x02 \x01(\x05\"\xbf\x01\n\x11\x45ndpointingConfig\x12:\n\x17leading_silence_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10trailing_silence\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16max_utterance_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd3\x02\n\x1aStreamingRecognizeResponse\x12>\n\x07results\x18\x01 \x03(\x0b\x32-.ossicle.speech.v1.StreamingRecognitionResult\x12=\n\x11speech_event_type\x18\x02 \x01(\x0e\x32\".ossicle.speech.v1.SpeechEventType\x12\x36\n\x13speech_event_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x61udio_processed\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x36\n\rmodel_version\x18\x06 \x01(\x0b\x32\x1f.ossicle.speech.v1.ModelVersion\"\xbd\x02\n\x1aStreamingRecognitionResult\x12\x45\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32/.ossicle.speech.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x34\n\x11result_end_offset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x63hannel_tag\x18\x05 \x01(\x05\x12\x36\n\rutterance_end\x18\x06 \x01(\x0e\x32\x1f.ossicle.speech.v1.UtteranceEnd\x12\x30\n\rresume_offset\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xab\x01\n\x17SpeechRecognitionResult\x12\x45\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32/.ossicle.speech.v1.SpeechRecognitionAlternative\x12\x34\n\x11result_end_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x63hannel_tag\x18\x03 \x01(\x05\"r\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12*\n\x05words\x18\x03 \x03(\x0b\x32\x1b.ossicle.speech.v1.WordInfo\"\x8c\x01\n\x08WordInfo\x12\x0c\n\x04word\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nconfidence\x18\x04 \x01(\x02\"\x13\n\x11ListModelsRequest\"\x84\x01\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.ossicle.speech.v1.Model\x12\x30\n\x06limits\x18\x02 \x01(\x0b\x32 .ossicle.speech.v1.ServiceLimits\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x83\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t\x12\x19\n\x11sample_rate_hertz\x18\x04 \x01(\x05\x12,\n\tlookahead\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0e\x66rame_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\tencodings\x18\x07 \x03(\x0e\x32 .ossicle.speech.v1.AudioEncoding\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\",\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\xda\x01\n\rServiceLimits\x12\x13\n\x0bmax_streams\x18\x01 \x01(\x05\x12\x19\n\x11max_message_bytes\x18\x02 \x01(\x03\x12\x32\n\x0fmax_unary_audio\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cidle_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11max_session_audio\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration*[\n\x0b\x44\x65\x63oderType\x12\x1c\n\x18\x44\x45\x43ODER_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44\x45\x43ODER_TYPE_GREEDY\x10\x01\x12\x15\n\x11\x44\x45\x43ODER_TYPE_BEAM\x10\x02*\x9b\x02\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIO_ENCODING_LINEAR16\x10\x01\x12\x17\n\x13\x41UDIO_ENCODING_FLAC\x10\x02\x12\x18\n\x14\x41UDIO_ENCODING_MULAW\x10\x03\x12\x17\n\x13\x41UDIO_ENCODING_ALAW\x10\x04\x12\x1b\n\x17\x41UDIO_ENCODING_OGG_OPUS\x10\x05\x12\x16\n\x12\x41UDIO_ENCODING_MP3\x10\x06\x12\x1c\n\x18\x41UDIO_ENCODING_WEBM_OPUS\x10\x07\x12\x16\n\x12\x41UDIO_ENCODING_WAV\x10\x08\x12\x16\n\x12\x41UDIO_ENCODING_M4A\x10\t*\xc3\x01\n\x0cUtteranceEnd\x12\x1d\n\x19UTTERANCE_END_UNSPECIFIED\x10\x00\x12\x19\n\x15UTTERANCE_END_SILENCE\x10\x01\x12\x1e\n\x1aUTTERANCE_END_MAX_DURATION\x10\x02\x12\x1a\n\x16UTTERANCE_END_FINALIZE\x10\x03\x12\x1e\n\x1aUTTERANCE_END_END_OF_AUDIO\x10\x04\x12\x1d\n\x19UTTERANCE_END_INTERRUPTED\x10\x05*\xd3\x01\n\x0fSpeechEventType\x12!\n\x1dSPEECH_EVENT_TYPE_UNSPECIFIED\x10\x00\x12+\n\'SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_BEGIN\x10\x01\x12)\n%SPEECH_EVENT_TYPE_SPEECH_ACTIVITY_END\x10\x02\x12&\n\"SPEECH_EVENT_TYPE_END_OF_UTTERANCE\x10\x03\x12\x1d\n\x19SPEECH_EVENT_TYPE_SILENCE\x10\x04\x32\xb9\x02\n\rSpeechService\x12V\n\tRecognize\x12#.ossicle.speech.v1.RecognizeRequest\x1a$.ossicle.speech.v1.RecognizeResponse\x12u\n\x12StreamingRecognize\x12,.ossicle.speech.v1.StreamingRecognizeRequest\x1a-.ossicle.speech.v1.StreamingRecognizeResponse(\x01\x30\x01\x12Y\n\nListModels\x12$.ossicle.speech.v1.ListModelsRequest\x1a%.ossicle.speech.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ossicle.speech.v1.speech_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECODERTYPE']._serialized_start=3347
-  _globals['_DECODERTYPE']._serialized_end=3438
-  _globals['_AUDIOENCODING']._serialized_start=3441
-  _globals['_AUDIOENCODING']._serialized_end=3724
-  _globals['_UTTERANCEEND']._serialized_start=3727
-  _globals['_UTTERANCEEND']._serialized_end=3922
-  _globals['_SPEECHEVENTTYPE']._serialized_start=3925
-  _globals['_SPEECHEVENTTYPE']._serialized_end=4136
+  _globals['_DECODERTYPE']._serialized_start=3441
+  _globals['_DECODERTYPE']._serialized_end=3532
+  _globals['_AUDIOENCODING']._serialized_start=3535
+  _globals['_AUDIOENCODING']._serialized_end=3818
+  _globals['_UTTERANCEEND']._serialized_start=3821
+  _globals['_UTTERANCEEND']._serialized_end=4016
+  _globals['_SPEECHEVENTTYPE']._serialized_start=4019
+  _globals['_SPEECHEVENTTYPE']._serialized_end=4230
   _globals['_RECOGNIZEREQUEST']._serialized_start=85
   _globals['_RECOGNIZEREQUEST']._serialized_end=180
   _globals['_RECOGNIZERESPONSE']._serialized_start=183
@@ -49,35 +49,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINALIZE']._serialized_start=593
   _globals['_FINALIZE']._serialized_end=603
   _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_start=606
-  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=904
-  _globals['_RECOGNITIONCONFIG']._serialized_start=907
-  _globals['_RECOGNITIONCONFIG']._serialized_end=1274
-  _globals['_SPEECHCONTEXT']._serialized_start=1276
-  _globals['_SPEECHCONTEXT']._serialized_end=1338
-  _globals['_DECODERCONFIG']._serialized_start=1340
-  _globals['_DECODERCONFIG']._serialized_end=1421
-  _globals['_ENDPOINTINGCONFIG']._serialized_start=1424
-  _globals['_ENDPOINTINGCONFIG']._serialized_end=1615
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=1618
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=1957
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=1960
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=2227
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=2230
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=2401
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=2403
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=2517
-  _globals['_WORDINFO']._serialized_start=2520
-  _globals['_WORDINFO']._serialized_end=2660
-  _globals['_LISTMODELSREQUEST']._serialized_start=2662
-  _globals['_LISTMODELSREQUEST']._serialized_end=2681
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2684
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2816
-  _globals['_MODEL']._serialized_start=2819
-  _globals['_MODEL']._serialized_end=3078
-  _globals['_MODELVERSION']._serialized_start=3080
-  _globals['_MODELVERSION']._serialized_end=3124
-  _globals['_SERVICELIMITS']._serialized_start=3127
-  _globals['_SERVICELIMITS']._serialized_end=3345
-  _globals['_SPEECHSERVICE']._serialized_start=4139
-  _globals['_SPEECHSERVICE']._serialized_end=4452
+  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=948
+  _globals['_RECOGNITIONCONFIG']._serialized_start=951
+  _globals['_RECOGNITIONCONFIG']._serialized_end=1318
+  _globals['_SPEECHCONTEXT']._serialized_start=1320
+  _globals['_SPEECHCONTEXT']._serialized_end=1382
+  _globals['_DECODERCONFIG']._serialized_start=1384
+  _globals['_DECODERCONFIG']._serialized_end=1465
+  _globals['_ENDPOINTINGCONFIG']._serialized_start=1468
+  _globals['_ENDPOINTINGCONFIG']._serialized_end=1659
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=1662
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=2001
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=2004
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=2321
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=2324
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=2495
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=2497
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=2611
+  _globals['_WORDINFO']._serialized_start=2614
+  _globals['_WORDINFO']._serialized_end=2754
+  _globals['_LISTMODELSREQUEST']._serialized_start=2756
+  _globals['_LISTMODELSREQUEST']._serialized_end=2775
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2778
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2910
+  _globals['_MODEL']._serialized_start=2913
+  _globals['_MODEL']._serialized_end=3172
+  _globals['_MODELVERSION']._serialized_start=3174
+  _globals['_MODELVERSION']._serialized_end=3218
+  _globals['_SERVICELIMITS']._serialized_start=3221
+  _globals['_SERVICELIMITS']._serialized_end=3439
+  _globals['_SPEECHSERVICE']._serialized_start=4233
+  _globals['_SPEECHSERVICE']._serialized_end=4546
 # @@protoc_insertion_point(module_scope)

@@ -105,7 +105,7 @@ class Finalize(_message.Message):
     def __init__(self) -> None: ...
 
 class StreamingRecognitionConfig(_message.Message):
-    __slots__ = ("config", "interim_results", "single_utterance", "endpointing_config", "enable_voice_activity_events", "previous_transcripts", "enable_silence_events")
+    __slots__ = ("config", "interim_results", "single_utterance", "endpointing_config", "enable_voice_activity_events", "previous_transcripts", "enable_silence_events", "context")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     INTERIM_RESULTS_FIELD_NUMBER: _ClassVar[int]
     SINGLE_UTTERANCE_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +113,7 @@ class StreamingRecognitionConfig(_message.Message):
     ENABLE_VOICE_ACTIVITY_EVENTS_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_TRANSCRIPTS_FIELD_NUMBER: _ClassVar[int]
     ENABLE_SILENCE_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     config: RecognitionConfig
     interim_results: bool
     single_utterance: bool
@@ -120,7 +121,8 @@ class StreamingRecognitionConfig(_message.Message):
     enable_voice_activity_events: bool
     previous_transcripts: _containers.RepeatedScalarFieldContainer[str]
     enable_silence_events: bool
-    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., interim_results: bool = ..., single_utterance: bool = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ..., enable_voice_activity_events: bool = ..., previous_transcripts: _Optional[_Iterable[str]] = ..., enable_silence_events: bool = ...) -> None: ...
+    context: _duration_pb2.Duration
+    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., interim_results: bool = ..., single_utterance: bool = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ..., enable_voice_activity_events: bool = ..., previous_transcripts: _Optional[_Iterable[str]] = ..., enable_silence_events: bool = ..., context: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class RecognitionConfig(_message.Message):
     __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "language_code", "model", "max_alternatives", "enable_word_time_offsets", "enable_word_confidence", "speech_contexts", "decoder")
@@ -189,20 +191,22 @@ class StreamingRecognizeResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[StreamingRecognitionResult, _Mapping]]] = ..., speech_event_type: _Optional[_Union[SpeechEventType, str]] = ..., speech_event_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_processed: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ..., model_version: _Optional[_Union[ModelVersion, _Mapping]] = ...) -> None: ...
 
 class StreamingRecognitionResult(_message.Message):
-    __slots__ = ("alternatives", "is_final", "stability", "result_end_offset", "channel_tag", "utterance_end")
+    __slots__ = ("alternatives", "is_final", "stability", "result_end_offset", "channel_tag", "utterance_end", "resume_offset")
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     IS_FINAL_FIELD_NUMBER: _ClassVar[int]
     STABILITY_FIELD_NUMBER: _ClassVar[int]
     RESULT_END_OFFSET_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_TAG_FIELD_NUMBER: _ClassVar[int]
     UTTERANCE_END_FIELD_NUMBER: _ClassVar[int]
+    RESUME_OFFSET_FIELD_NUMBER: _ClassVar[int]
     alternatives: _containers.RepeatedCompositeFieldContainer[SpeechRecognitionAlternative]
     is_final: bool
     stability: float
     result_end_offset: _duration_pb2.Duration
     channel_tag: int
     utterance_end: UtteranceEnd
-    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., is_final: bool = ..., stability: _Optional[float] = ..., result_end_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., channel_tag: _Optional[int] = ..., utterance_end: _Optional[_Union[UtteranceEnd, str]] = ...) -> None: ...
+    resume_offset: _duration_pb2.Duration
+    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., is_final: bool = ..., stability: _Optional[float] = ..., result_end_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., channel_tag: _Optional[int] = ..., utterance_end: _Optional[_Union[UtteranceEnd, str]] = ..., resume_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SpeechRecognitionResult(_message.Message):
     __slots__ = ("alternatives", "result_end_offset", "channel_tag")
