@@ -241,9 +241,9 @@ class _HeaderDecoder(AudioDecoder):
         found = container_of(head)
         if found is None:
             raise AudioError(
-                f"this is no audio we know: it starts with {head[:HEAD_BYTES]!r}; send WAV, FLAC, "
-                "MP3, Ogg, WebM or M4A, or declare LINEAR16, MULAW or ALAW with sample rate and "
-                "channel count for samples without a header"
+                f"this is no audio we know: it starts with {head[:HEAD_BYTES]!r}; give WAV, FLAC, "
+                "MP3, Ogg, WebM or M4A; write samples without a header into a WAV file, or in a "
+                "request declare them LINEAR16, MULAW or ALAW with sample rate and channel count"
             )
         if self._encoding not in (Encoding.AUTO, found):
             raise AudioError(

@@ -128,20 +128,25 @@ class PrefixTree:
             path.append(entry)
             entry = parents[entry]
         path.reverse()
-        # How many tokens a text has that ends at an entry of the path.
-        lengths = {on_path: entry + 2 + place for place, on_path in enumerate(path)}
+        said = tokens[: entry + 1] + [tokens[on_path] for on_path in path]
+        # Other hypotheses share much among each other, too: each entry is looked at once.
+        known: dict[int, tuple[int, int | None]] = {
+            on_path: (length, None) for length, on_path in enumerate(path, entry + 2)
+        }
         found = []
         for other in others:
             rest = []
-            while other >= self._trunk and other not in lengths:
-                rest.append(tokens[other])
+            while other >= self._trunk and other not in known:
+                rest.append(other)
                 other = parents[other]
-            same = lengths.get(other, other + 1)
+            agrees = known.get(other, (other + 1, None))
             # A text that died and came again has other entries for the same tokens.
-            for on_path in path[same - entry - 1 :]:
-                if not rest or rest[-1] != tokens[on_path]:
-                    break
-                rest.pop()
-                same += 1
-            found.append((same, rest[-1] if rest else None))
+            for ours in reversed(rest):
+                same, following = agrees
+                if following is None:
+                    token = tokens[ours]
+                    repeats = same < len(said) and said[same] == token
+                    agrees = (same + 1, None) if repeats else (same, token)
+                known[ours] = agrees
+            found.append(agrees)
         return found

@@ -28,7 +28,8 @@ def microphone_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_microphone(read_audio(sample_path()), path)
 
 
-@pytest.fixture(scope="session")
+# Stopped after each file: tests that run after these, in the same process, need its event loop.
+@pytest.fixture(scope="module")
 def launch(microphone_file: Path) -> Iterator[Callable[..., Browser]]:
     """Starts a browser: its microphone plays a file or is refused, names are as in DNS."""
     playwright = pytest.importorskip(
@@ -59,7 +60,7 @@ def launch(microphone_file: Path) -> Iterator[Callable[..., Browser]]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
     browser = launch()
     yield browser
