@@ -21,7 +21,7 @@ serve: $(BASE)/installed  ## Live captions at http://127.0.0.1:8080, and gRPC on
 	$(BASE)/bin/ossicle serve --http 8080
 
 test: $(DEV)/installed  ## Run the tests.
-	$(DEV)/bin/pytest
+	$(DEV)/bin/pytest --numprocesses 2 --dist loadfile
 
 check: $(DEV)/installed  ## Check style, types, contract and stubs.
 	$(DEV)/bin/ruff check

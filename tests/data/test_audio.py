@@ -240,7 +240,7 @@ def test_container_without_audio(tmp_path: Path) -> None:
         (b"", "empty"),
         (b"RIFF", "no audio we know"),
         (b"This is a letter, not a recording.\n" * 100, "starts with b'This is a le'"),
-        (bytes(100_000), "declare LINEAR16"),
+        (bytes(100_000), "write samples without a header into a WAV file"),
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n", "no audio we know"),
         (b"fLaC" + b"\xff" * 5000, "not FLAC audio"),
         (b"OggS" + b"\x00" * 5000, "not OGG audio"),
