@@ -123,6 +123,20 @@ async def test_partials_come_while_audio_is_sent_and_finalize_answers_at_once(
     assert heard.transcripts == [""]
 
 
+async def test_a_stream_goes_on_from_where_another_was_cut(
+    web: SpeechServer, http: aiohttp.ClientSession, speech: bytes
+) -> None:
+    """As the page does whose server is gone."""
+    limits = {"endpointingConfig": {"maxUtteranceDuration": "3s"}}
+    whole = await stream(http, web.page, start(**limits), speech, END)
+    cut = whole.finals[0]
+    assert cut["utteranceEnd"] == "UTTERANCE_END_MAX_DURATION"
+    end, resume = (float(cut[key][:-1]) for key in ("resultEndOffset", "resumeOffset"))
+    again = start(**limits, context=f"{end - resume:.6f}s")
+    rest = await stream(http, web.page, again, speech[2 * round(16_000 * resume) :], END)
+    assert rest.transcripts == whole.transcripts[1:]
+
+
 async def test_phrases_are_honoured(
     web: SpeechServer, http: aiohttp.ClientSession, recognizer: Recognizer, speech: bytes
 ) -> None:
