@@ -9,7 +9,9 @@ features cannot differ between training and serving.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +30,8 @@ State = dict[str, NDArray[np.float32]]
 
 _FILES: dict[str, str] = {"int8": "model.int8.onnx", "float": "model.onnx"}
 _STATE_PREFIX = "state."
+# Of fewer, two threads need as long as one.
+_FEWEST_STREAMS = 4
 
 
 class ModelError(RuntimeError):
@@ -94,16 +98,25 @@ class ModelInfo:
 class AcousticModel:
     """A network ready to step any number of streams at once.
 
+    Threads share the streams of a step, each taking some of them through the whole network. If they
+    shared each operator instead, as ONNX Runtime lets them, some would end in the midst of a vector
+    of the processor, whose rest is computed by other instructions: the last bits of one stream
+    would depend on how many others there are, and once in a thousand streams a word.
+
     Attributes:
         info: the model's properties.
         precision: "int8" or "float".
         state_axes: batch axis of each state tensor.
     """
 
-    def __init__(self, info: ModelInfo, precision: Precision, session: ort.InferenceSession):
+    def __init__(
+        self, info: ModelInfo, precision: Precision, session: ort.InferenceSession, threads: int
+    ) -> None:
         self.info = info
         self.precision = precision
         self._session = session
+        self._threads = threads
+        self._others = ThreadPoolExecutor(max(threads - 1, 1), "ossicle-network")
         inputs = [i for i in session.get_inputs() if i.name.startswith(_STATE_PREFIX)]
         self._shapes = {i.name.removeprefix(_STATE_PREFIX): list(i.shape) for i in inputs}
         # Fixed sizes are numbers in the graph, the batch is a name.
@@ -139,10 +152,8 @@ class AcousticModel:
                 f"another precision"
             )
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # Spinning threads answer sooner by microseconds and burn a core while nobody speaks.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no public base class
@@ -150,7 +161,7 @@ class AcousticModel:
                 f"cannot load {path}: it is damaged or only half copied; copy it again, or make it "
                 f"anew with `ossicle export` ({error})"
             ) from error
-        return cls(info, precision, session)
+        return cls(info, precision, session, threads)
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` streams at their start: zeros."""
@@ -170,10 +181,32 @@ class AcousticModel:
             Log-probabilities (B, U, V), whose frame u belongs to the audio `lookahead_frames`
             earlier, and the new state.
         """
+        batch = len(samples)
+        shares = max(min(self._threads, batch // _FEWEST_STREAMS), 1)
+        if shares == 1:
+            return self._run(samples, state)
+        ends = [batch * share // shares for share in range(shares + 1)]
+        first, *rest = (
+            (samples[begin:end], self._rows(state, begin, end)) for begin, end in pairwise(ends)
+        )
+        others = [self._others.submit(self._run, *share) for share in rest]
+        done = [self._run(*first), *(other.result() for other in others)]
+        return np.concatenate([log_probs for log_probs, _ in done]), {
+            name: np.concatenate([new[name] for _, new in done], axis=axis)
+            for name, axis in self.state_axes.items()
+        }
+
+    def _run(self, samples: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
         feed = {"samples": samples}
         feed.update((_STATE_PREFIX + name, tensor) for name, tensor in state.items())
         log_probs, *new = self._session.run(self._outputs, feed)
         return log_probs, dict(zip(self._shapes, new, strict=True))
+
+    def _rows(self, state: State, begin: int, end: int) -> State:
+        return {
+            name: np.take(tensor, range(begin, end), axis=self.state_axes[name])
+            for name, tensor in state.items()
+        }
 
 
 def graph_path(folder: Path, precision: Precision) -> Path:
