@@ -80,7 +80,7 @@ def test_a_long_word_is_cut_at_the_limit(detector: EndpointDetector) -> None:
     detector.reset(context=SECOND)
     assert not detector.cuts_before(separator=False)
     assert speak(detector, 2) == [], "speech goes on, it does not begin"
-    assert detector.speech_end == SECOND + 2
+    assert detector.speech_end == SECOND + 1
 
 
 @pytest.mark.parametrize(

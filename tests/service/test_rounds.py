@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from calls import until
+from ossicle.service.endpoint import EndpointConfig
 from ossicle.service.engine import Engine
 from ossicle.service.rounds import Round
 from ossicle.service.session_config import SessionConfig
@@ -94,7 +95,9 @@ def test_files_get_what_those_who_speak_leave(held: Any, tapes: Any) -> None:
     engine.start()
     assert engine.wait_ready(20)
     block = tapes.record("ab")
-    files = [engine.open(SessionConfig(), lambda events: None) for _ in range(6)]
+    # One utterance each: after a cut, blocks begin elsewhere, and the last would be half full.
+    whole = SessionConfig(endpointing=EndpointConfig(max_utterance_duration=300))
+    files = [engine.open(whole, lambda events: None) for _ in range(6)]
     for file in files:
         file.write(np.tile(block, 200))
     held.go_on.release(100)
