@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from ossicle.data.audio import Encoding
@@ -16,6 +15,7 @@ from ossicle.model.decoding.hypothesis import Word
 from ossicle.model.decoding.phrases import check_phrases
 from ossicle.speech.v1 import speech_pb2 as pb
 
+from .durations import duration, seconds
 from .endpoint import EndpointConfig
 from .errors import invalid, quoted, unimplemented
 from .events import (
@@ -232,7 +232,7 @@ def streaming_session(
             f"{MAX_PREVIOUS_CHARACTERS} allowed; send the latest only"
         )
     durations = {
-        field.name: _seconds(value) for field, value in config.endpointing_config.ListFields()
+        field.name: seconds(value) for field, value in config.endpointing_config.ListFields()
     }
     try:
         endpointing = EndpointConfig(**durations)
@@ -245,7 +245,7 @@ def streaming_session(
             endpointing,
             max(config.config.max_alternatives, 1),
             replace(decoding, said=said),
-            _seconds(config.context),
+            seconds(config.context),
         )
     except ValueError as error:
         raise invalid(str(error)) from error
@@ -338,16 +338,6 @@ def model_list(
 def _speaks(info: ModelInfo, language_code: str) -> bool:
     spoken = info.language.lower()
     return language_code.lower() in ("", spoken, spoken.split("-")[0])
-
-
-def _seconds(duration: Duration) -> float:
-    return float(duration.seconds + duration.nanos / 1e9)
-
-
-def duration(seconds: float) -> Duration:
-    """Seconds as the contract's duration, to the microsecond."""
-    whole, part = divmod(round(seconds * 1_000_000), 1_000_000)
-    return Duration(seconds=whole, nanos=part * 1000)
 
 
 def _alternatives(

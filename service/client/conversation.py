@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from ossicle.service.durations import duration, seconds
 from ossicle.service.formats import Word
 from ossicle.service.values import Finalize, Result, SpeechEvent, SpeechEventKind
 from ossicle.speech.v1 import speech_pb2 as pb
@@ -134,7 +135,7 @@ class Conversation:
         opening.CopyFrom(self._first)
         opening.streaming_config.previous_transcripts.extend(self._said_before())
         if self._context:
-            opening.streaming_config.context.CopyFrom(messages.duration(self._context))
+            opening.streaming_config.context.CopyFrom(duration(self._context))
         if self._model:
             # Another server may have another default, of another language.
             opening.streaming_config.config.model = self._model.name
@@ -164,10 +165,10 @@ class Conversation:
             before, self._model = self._model, response.model_version
             if before and before.digest != self._model.digest:
                 yield SpeechEvent(SpeechEventKind.MODEL_CHANGED, origin)
-        processed = _later(messages.seconds(response.audio_processed), origin)
+        processed = _later(seconds(response.audio_processed), origin)
         self._processed = max(self._processed, processed)
         if response.speech_event_type == pb.SPEECH_EVENT_TYPE_SILENCE:
-            self._pass_silence(_later(messages.seconds(response.speech_event_offset), origin))
+            self._pass_silence(_later(seconds(response.speech_event_offset), origin))
         elif (event := messages.speech_event(response)) is not None:
             event = replace(event, offset=_later(event.offset, origin))
             if self._is_news(event):
@@ -183,7 +184,7 @@ class Conversation:
                 self._held = result
             elif self._is_new_final(result, message.utterance_end):
                 self._tell(result, message.utterance_end)
-                resume = _later(messages.seconds(message.resume_offset), origin)
+                resume = _later(seconds(message.resume_offset), origin)
                 self._start_at(resume, result.end - resume, result.text)
                 yield result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from google.protobuf.duration_pb2 import Duration
+from ossicle.service.durations import duration, seconds
 from ossicle.service.formats import Alternative, Segment, Word
 from ossicle.service.values import (
     Endpointing,
@@ -260,15 +260,3 @@ def _words(words: Iterable[speech_pb2.WordInfo]) -> tuple[Word, ...]:
         Word(word.word, seconds(word.start_offset), seconds(word.end_offset), word.confidence)
         for word in words
     )
-
-
-def seconds(duration: Duration) -> float:
-    """A duration as a number."""
-    return round(duration.seconds + duration.nanos / 1e9, 9)
-
-
-def duration(seconds: float) -> Duration:
-    """A number of seconds as a duration."""
-    message = Duration()
-    message.FromNanoseconds(round(seconds * 1e9))
-    return message

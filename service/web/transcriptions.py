@@ -18,6 +18,7 @@ from aiohttp import web
 from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 from ossicle.service.client import messages
+from ossicle.service.durations import seconds
 from ossicle.service.formats import Segment, Transcript, Word, format_transcript
 from ossicle.service.models import Models
 from ossicle.service.transcribe import segment_of
@@ -100,7 +101,7 @@ class _Answer:
 
     async def write(self, response: pb.StreamingRecognizeResponse) -> None:
         """Take a response of the stream."""
-        self.seconds = messages.seconds(response.audio_processed)
+        self.seconds = seconds(response.audio_processed)
         for message in response.results:
             result = messages.stream_result(response, message)
             if not (result.is_final and result.text):

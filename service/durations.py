@@ -1,0 +1,17 @@
+"""Times as the contract's messages hold them."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+
+
+def seconds(duration: Duration) -> float:
+    """A duration as a number."""
+    return round(duration.seconds + duration.nanos / 1e9, 9)
+
+
+def duration(seconds: float) -> Duration:
+    """A number of seconds as a duration, to the microsecond."""
+    message = Duration()
+    message.FromMicroseconds(round(seconds * 1_000_000))
+    return message
