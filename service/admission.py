@@ -33,21 +33,12 @@ class Admission:
     Args:
         slots: streams at the same time.
         block_samples: samples of a stream in one step.
-        max_delay_seconds: streams that would make others wait longer are refused; 0 for as many as
-            there are slots.
-        capacity: how many streams are answered in time, None if that does not matter.
+        capacity: how many streams are answered in time; None for as many as there are slots.
     """
 
-    def __init__(
-        self,
-        slots: int,
-        block_samples: int,
-        max_delay_seconds: float,
-        capacity: Capacity | None,
-    ) -> None:
+    def __init__(self, slots: int, block_samples: int, capacity: Capacity | None) -> None:
         self.slots = slots
         self._block = block_samples
-        self._max_delay = max_delay_seconds
         self._capacity = capacity
         self._lock = threading.Lock()  # guards the rest
         self._free = list(range(slots))
@@ -128,5 +119,6 @@ class Admission:
         busy = count_busy(self._streams.values(), self._block)
         if not self._capacity.admits(busy):
             raise Overloaded(
-                f"as many streams are busy as are answered within {self._max_delay:g} s: {busy}"
+                "as many streams are busy as are answered within "
+                f"{self._capacity.max_delay_seconds:g} s: {busy}"
             )

@@ -37,6 +37,7 @@ class Capacity:
     """
 
     def __init__(self, block_seconds: float, max_delay_seconds: float) -> None:
+        self.max_delay_seconds = max_delay_seconds
         self._block = block_seconds
         self._longest = min(max_delay_seconds / 2, block_seconds)
         self._fixed, self._each = 0.0, math.inf

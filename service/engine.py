@@ -95,9 +95,8 @@ class Engine:
         self._waiting_since: float | None = None
         self._state = SlotStates(model, slots)
         self._numbers = itertools.count(1)
-        self._admission = Admission(
-            slots, block_frames * model.info.frame_samples, max_delay_seconds, self._capacity
-        )
+        block_samples = block_frames * model.info.frame_samples
+        self._admission = Admission(slots, block_samples, self._capacity)
         self._starting = threading.Lock()
         self._started = False
         self._stopping = False

@@ -317,7 +317,7 @@ class Session:
         return events
 
     def _end_utterance(self, frame: int, reason: UtteranceEnd, context: int = 0) -> list[Event]:
-        """The final of what was decoded, and start the next utterance at ``frame``."""
+        """The events that end the utterance before ``frame``; the next segment is to be started."""
         events: list[Event] = []
         cut = reason is UtteranceEnd.MAX_DURATION and not self._config.single_utterance
         # After a cut and after an interruption the speech goes on.
@@ -331,7 +331,6 @@ class Session:
         start = min(self._utterance / self._rate, time)
         resume = time - context * self._frame / self._rate
         events.append(Final(time, time, readings, start, reason, resume))
-        self._start_utterance(self._position(frame))
         self.finished = self.finished or self._config.single_utterance
         return events
 
