@@ -73,7 +73,6 @@ class NetworkConfig:
         hidden: H of each recurrent layer.
         layers: L.
         lookahead: output frames of future each output may see.
-        hindsight: recurrent layers that read an utterance again when it has ended.
         dropout: probability, between layers, in training only.
         recurrence: what the recurrent layers are made of.
     """
@@ -82,7 +81,6 @@ class NetworkConfig:
     hidden: int = 512
     layers: int = 4
     lookahead: int = 4
-    hindsight: int = 0
     dropout: float = 0.1
     recurrence: RecurrenceConfig = field(default_factory=RecurrenceConfig)
 

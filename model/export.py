@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ossicle.model.config import FRAME_SAMPLES, ModelConfig
-from ossicle.model.network import Network
-from ossicle.model.recurrent_layer import RecurrentLayer
+from ossicle.model.network import Network, RecurrentLayer
 from ossicle.model.quantization import fold_norms, quantize_lstms
 from ossicle.model.runtime import INT8_CELLS, AcousticModel, Precision, transcribe_whole
 from ossicle.model.training.curves import keep_curves

@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 
 import torch
+from ossicle.model.cells.cell import Cell, scripted
+from ossicle.model.cells.fused import make_recurrence, run_recurrence
 from ossicle.model.config import FRAME_SAMPLES, MEMORY_CELLS, ModelConfig
 from ossicle.model.features import OVERLAP, LogMel
-from ossicle.model.hindsight import Hindsight
-from ossicle.model.recurrent_layer import RecurrentLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,6 +48,37 @@ class CausalConv2d(nn.Module):
         """(B, C_in, T, F), T even -> (B, C_out, T / 2, F / 2)."""
         x = torch.cat([state, x], dim=2)
         return F.relu(self.conv(x)), x[:, :, -self.CACHE :]
+
+
+class RecurrentLayer(nn.Module):
+    """One layer of the stack: x + dropout(recurrence(normalised x)).
+
+    The path around the recurrence lets gradients reach the front end undamped, so that depth
+    helps from the first epoch. State: hidden and memory, each (1, B, H).
+    """
+
+    def __init__(self, cell: str, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        # Weights keep the names that they had when the LSTM was the only cell.
+        self._name = "lstm" if cell == "lstm" else "cell"
+        self.add_module(self._name, make_recurrence(cell, hidden))
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def recurrence(self) -> nn.Module:
+        """A fused kernel of torch's, or a hand-written cell."""
+        return self.get_submodule(self._name)
+
+    def script(self) -> None:
+        """Put a scripted loop in place of a hand-written cell: what the ONNX exporter can read."""
+        if isinstance(self.recurrence, Cell):
+            self.add_module(self._name, scripted(self.recurrence))
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, U, H) -> (B, U, H)."""
+        y, h, c = run_recurrence(self.recurrence, self.norm(x), h, c)
+        return x + self.dropout(y), h, c
 
 
 class LookAhead(nn.Module):
@@ -91,7 +122,6 @@ class Network(nn.Module):
         self.lookahead = LookAhead(n.hidden, n.lookahead) if n.lookahead else None
         self.norm = nn.LayerNorm(n.hidden)
         self.head = nn.Linear(n.hidden, config.vocabulary)
-        self.hindsight = Hindsight(config) if n.hindsight else None
 
     def initial_state(self, batch: int) -> State:
         """The state at the start of a stream: zeros on the network's device."""
@@ -114,17 +144,12 @@ class Network(nn.Module):
 
         The first `lookahead` outputs of a stream belong to no audio and are to be dropped.
         """
-        encoding, new_state = self.hear(samples, state)
-        return self.emit(encoding), new_state
-
-    def hear(self, samples: Tensor, state: State) -> tuple[Tensor, State]:
-        """Samples (B, N), N a multiple of FRAME_SAMPLES -> encoding (B, U, H)."""
         log_mel, last_samples = self.features(samples, state["samples"])
-        encoding, new_state = self.encode(log_mel, state)
-        return encoding, {"samples": last_samples, **new_state}
+        log_probs, new_state = self.encode(log_mel, state)
+        return log_probs, {"samples": last_samples, **new_state}
 
     def encode(self, log_mel: Tensor, state: State) -> tuple[Tensor, State]:
-        """Normalised log-mel (B, T, F), T a multiple of 4 -> encoding (B, T / 4, H)."""
+        """Normalised log-mel (B, T, F), T a multiple of 4 -> log-probabilities (B, T / 4, V)."""
         new: State = {}
         x, new["conv1"] = self.conv1(log_mel.unsqueeze(1), state["conv1"])
         x, new["conv2"] = self.conv2(x, state["conv2"])  # (B, C, U, F / 4)
@@ -140,27 +165,19 @@ class Network(nn.Module):
             new["memory"] = torch.cat(memory)
         if self.lookahead is not None:
             x, new["lookahead"] = self.lookahead(x, state["lookahead"])
-        return x, new
-
-    def emit(self, encoding: Tensor) -> Tensor:
-        """Encoding (B, U, H) -> log-probabilities (B, U, V)."""
         # Softmax in full precision: bfloat16 has too few digits for sums over frames in CTC.
-        return F.log_softmax(self.head(self.norm(encoding)).float(), dim=-1)
+        return F.log_softmax(self.head(self.norm(x)).float(), dim=-1), new
 
     def transcribe_whole(self, samples: Tensor) -> Tensor:
         """Log-probabilities (B, U, V) of whole recordings (B, N), one pass, U = ceil(N / 640).
 
         The end is flushed: output u belongs to samples from u * 640 on.
         """
-        return self.emit(self.encode_whole(samples))
-
-    def encode_whole(self, samples: Tensor) -> Tensor:
-        """Encodings (B, U, H) of whole recordings, as `transcribe_whole`."""
         n = self.config.network
         frames = math.ceil(samples.shape[1] / FRAME_SAMPLES) + n.lookahead
         samples = F.pad(samples, (0, frames * FRAME_SAMPLES - samples.shape[1]))
-        encoding, _ = self.hear(samples, self.initial_state(samples.shape[0]))
-        return encoding[:, n.lookahead :]
+        log_probs, _ = self.forward(samples, self.initial_state(samples.shape[0]))
+        return log_probs[:, n.lookahead :]
 
     def parameter_count(self) -> int:
         """Trainable parameters."""

@@ -25,8 +25,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from ossicle.model.network import Network
-from ossicle.model.recurrent_layer import RecurrentLayer
+from ossicle.model.network import Network, RecurrentLayer
 
 INPUT_RANGE = 8.0  # standard deviations; what lies beyond is clipped
 WEIGHT_LEVELS = 63

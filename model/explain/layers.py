@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from ossicle.model.cells.cell import Cell
 from ossicle.model.cells.fused import written_out
-from ossicle.model.network import Network
-from ossicle.model.recurrent_layer import RecurrentLayer
+from ossicle.model.network import Network, RecurrentLayer
 from torch import Tensor, nn
 
 

@@ -14,8 +14,7 @@ from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from ossicle.model.decoding.hypothesis import GreedyDecoder
 from ossicle.model.mel import mel_edges
-from ossicle.model.network import Network
-from ossicle.model.recurrent_layer import RecurrentLayer
+from ossicle.model.network import Network, RecurrentLayer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.losses import ctc_loss, disagreement
 from ossicle.model.training.optimizer import muon_and_adamw
@@ -43,12 +42,11 @@ class SpeechModule(pl.LightningModule):
         self._heard_seconds = 0.0
         self._clock = time.monotonic()
 
-    def forward_batch(self, batch: Batch, *, augmented: bool) -> tuple[list[Tensor], Tensor]:
-        """Readings, log-probabilities (W * B, U, V) each, and valid frames (B,).
+    def forward_batch(self, batch: Batch, *, augmented: bool) -> tuple[Tensor, Tensor]:
+        """Log-probabilities (W * B, U, V) and valid frames (B,), the look-ahead flushed.
 
-        The readings are the network's own, the look-ahead flushed, and that of its hindsight if it
-        has any, which is the last. W is the number of views: 2 for augmented batches where the
-        views' consistency is trained, else 1. All first views come before all second ones.
+        W is the number of views: 2 for augmented batches where the views' consistency is trained,
+        else 1. All first views come before all second ones.
         """
         lookahead = self.network.config.network.lookahead
         samples = F.pad(batch.samples, (0, lookahead * FRAME_SAMPLES))
@@ -62,13 +60,8 @@ class SpeechModule(pl.LightningModule):
             log_mel = torch.cat(
                 [self._augment(log_mel, frames, views * batch.seed + view) for view in range(views)]
             )
-        encoding, _ = self.network.encode(log_mel, self.network.initial_state(len(log_mel)))
-        encoding = encoding[:, lookahead:]
-        readings = [self.network.emit(encoding)]
-        if self.network.hindsight is not None:
-            repeated = frames.repeat(len(log_mel) // len(frames))
-            readings.append(self.network.hindsight(encoding, repeated))
-        return readings, frames
+        log_probs, _ = self.network.encode(log_mel, self.network.initial_state(len(log_mel)))
+        return log_probs[:, lookahead:], frames
 
     def _augment(self, log_mel: Tensor, frames: Tensor, seed: int) -> Tensor:
         config, device = self.config, log_mel.device
@@ -86,31 +79,24 @@ class SpeechModule(pl.LightningModule):
             log_mel = log_mel * mask.to(device)
         return log_mel
 
-    def loss(
-        self, readings: Sequence[Tensor], frames: Tensor, batch: Batch
-    ) -> tuple[Tensor, list[Tensor]]:
-        """What is minimised, and each reading's CTC loss in it, all per target token.
+    def loss(self, log_probs: Tensor, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What is minimised, and the CTC loss in it, both per target token.
 
         Args:
-            readings, frames: from `forward_batch`.
+            log_probs, frames: from `forward_batch`.
         """
-        views = len(readings[0]) // len(frames)
-        total = readings[0].new_zeros(())
-        losses = []
-        for log_probs in readings:
-            ctc = ctc_loss(
-                log_probs,
-                frames.repeat(views),
-                batch.targets.repeat(views, 1),
-                batch.target_counts.repeat(views),
-            )
-            total = total + ctc
-            losses.append(ctc)
-            if views == 2:
-                differ = disagreement(*log_probs.chunk(2), frames)
-                tokens = batch.target_counts.sum().clamp(min=1)
-                total = total + self.config.consistency * differ / tokens
-        return total, losses
+        views = len(log_probs) // len(frames)
+        ctc = ctc_loss(
+            log_probs,
+            frames.repeat(views),
+            batch.targets.repeat(views, 1),
+            batch.target_counts.repeat(views),
+        )
+        if views == 1:
+            return ctc, ctc
+        first, second = log_probs.chunk(2)
+        differ = disagreement(first, second, frames) / batch.target_counts.sum().clamp(min=1)
+        return ctc + self.config.consistency * differ, ctc
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Make dropout a function of seed and step, so that a resumed run repeats nothing."""
@@ -119,11 +105,9 @@ class SpeechModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step; logs the CTC loss and the seconds of speech trained per second."""
-        readings, frames = self.forward_batch(batch, augmented=True)
-        loss, losses = self.loss(readings, frames, batch)
-        self.log("train/loss", losses[-1], prog_bar=True)
-        if len(losses) > 1:
-            self.log("train/loss_without_hindsight", losses[0])
+        log_probs, frames = self.forward_batch(batch, augmented=True)
+        loss, ctc = self.loss(log_probs, frames, batch)
+        self.log("train/loss", ctc, prog_bar=True)
         self._heard_seconds += float(batch.sample_counts.sum()) / SAMPLE_RATE
         if self.global_step % 20 == 19:
             now = time.monotonic()
@@ -159,11 +143,11 @@ class SpeechModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Loss and greedy transcripts."""
-        readings, frames = self.forward_batch(batch, augmented=False)
-        _, losses = self.loss(readings, frames, batch)
+        log_probs, frames = self.forward_batch(batch, augmented=False)
+        loss, _ = self.loss(log_probs, frames, batch)
         name = self.validation_names[dataloader_idx]
-        self.log(f"{name}/loss", losses[-1], add_dataloader_idx=False, batch_size=len(batch.texts))
-        rows = readings[-1].float().cpu().numpy()
+        self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=len(batch.texts))
+        rows = log_probs.float().cpu().numpy()
         for row, count, text in zip(rows, frames.tolist(), batch.texts, strict=True):
             decoder = GreedyDecoder(self.tokenizer.tokens, FRAME_SECONDS)
             decoder.advance(row[:count])
@@ -199,6 +183,6 @@ class SpeechModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Muon and AdamW; linear warm-up, a plateau, then a linear fall."""
-        layers = [m for m in self.network.modules() if isinstance(m, RecurrentLayer)]
+        layers = [layer for layer in self.network.layers if isinstance(layer, RecurrentLayer)]
         gates = [p for layer in layers for p in layer.recurrence.parameters() if p.ndim > 1]
         return muon_and_adamw(self, gates, self.config.optim)

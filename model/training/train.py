@@ -31,7 +31,6 @@ from ossicle.model.network import Network
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.run import RESUME, check_run, fit, record
-from torch import Tensor
 
 STATISTICS_RECORDINGS = 1000
 PLATEAU = "plateau.ckpt"
@@ -188,8 +187,6 @@ def set_statistics(features: LogMel, data: SpeechDataModule) -> None:
 def start_from(network: Network, source: Path) -> None:
     """Take the weights, feature statistics included, of a checkpoint or of a model folder.
 
-    Where those are of a network without hindsight, this one's begins with the head of the other.
-
     Raises:
         ValueError: there are none, or they are of another shape.
     """
@@ -199,20 +196,10 @@ def start_from(network: Network, source: Path) -> None:
         state = load_checkpoint(source, network.config).state_dict()
     else:
         raise ValueError(f"init is {source}: neither a checkpoint nor a folder with {WEIGHTS}")
-    if network.hindsight is not None and not any(n.startswith("hindsight.") for n in state):
-        network.hindsight.norm.load_state_dict(network_part(state, "norm."))
-        network.hindsight.head.load_state_dict(network_part(state, "head."))
-        own = network.hindsight.state_dict().items()
-        state |= {f"hindsight.{name}": tensor for name, tensor in own}
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"the weights of {source} have another shape: {error}") from error
-
-
-def network_part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The weights of one of a network's modules, by their names in it."""
-    return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
 
 
 def _print(quiet: bool, text: str) -> None:
