@@ -114,6 +114,8 @@ class TrainingConfig(RunConfig):
         vocal_tract, equalizer, spec_augment: of log-mel frames.
         consistency: weight of the disagreement of two views of each batch, augmented differently
             (see `losses.py`); 0 trains on one view, in half the time.
+        discrimination: weight, beside CTC, of the probability that all texts have together where a
+            letter model weighs them (see `partition.py`); 0 is CTC alone.
     """
 
     data: DataConfig
@@ -124,6 +126,7 @@ class TrainingConfig(RunConfig):
     equalizer: Equalizer | None = None
     spec_augment: SpecAugment | None = None
     consistency: float = 0.0
+    discrimination: float = 0.0
     seed: int = 1
     precision: str = "bf16-mixed"
     validate_every: int = 1
@@ -135,6 +138,8 @@ class TrainingConfig(RunConfig):
         self.check_precision()
         if not self.consistency >= 0:
             raise ValueError(f"consistency is {self.consistency}: give a weight of 0 or more")
+        if not 0 <= self.discrimination <= 1:
+            raise ValueError(f"discrimination is {self.discrimination}: give a weight of 0 to 1")
 
 
 def read_yaml(kind: type[Config], path: Path) -> Config:

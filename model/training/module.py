@@ -18,6 +18,7 @@ from ossicle.model.network import Network, RecurrentLayer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.losses import ctc_loss, disagreement
 from ossicle.model.training.optimizer import muon_and_adamw
+from ossicle.model.training.partition import log_partition
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,6 +38,7 @@ class SpeechModule(pl.LightningModule):
         self.network = Network(config.model)
         self.tokenizer = Tokenizer(config.model.characters)
         self.validation_names = tuple(validation_names)
+        self.trigrams: Tensor | None = None  # of letters, where all texts are weighed
         self.skipped_steps = 0
         self._outputs: dict[int, list[tuple[str, str, float]]] = {}
         self._heard_seconds = 0.0
@@ -92,11 +94,21 @@ class SpeechModule(pl.LightningModule):
             batch.targets.repeat(views, 1),
             batch.target_counts.repeat(views),
         )
-        if views == 1:
-            return ctc, ctc
-        first, second = log_probs.chunk(2)
-        differ = disagreement(first, second, frames) / batch.target_counts.sum().clamp(min=1)
-        return ctc + self.config.consistency * differ, ctc
+        loss, tokens = ctc, batch.target_counts.sum().clamp(min=1)
+        if views == 2:
+            differ = disagreement(*log_probs.chunk(2), frames)
+            loss = loss + self.config.consistency * differ / tokens
+        if self.config.discrimination:
+            partition = self._log_partition(log_probs, frames.repeat(views)).sum()
+            loss = loss + self.config.discrimination * partition / (views * tokens)
+        return loss, ctc
+
+    def _log_partition(self, log_probs: Tensor, frames: Tensor) -> Tensor:
+        assert self.trigrams is not None, "letter trigrams are set before training"
+        self.trigrams = self.trigrams.to(log_probs.device)
+        # Probabilities of whole texts in full precision.
+        with torch.autocast(log_probs.device.type, enabled=False):
+            return log_partition(log_probs, frames, self.trigrams, self.tokenizer.encode(" ")[0])
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Make dropout a function of seed and step, so that a resumed run repeats nothing."""

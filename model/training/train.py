@@ -30,7 +30,9 @@ from ossicle.model.features import OVERLAP, LogMel
 from ossicle.model.network import Network
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
+from ossicle.model.training.partition import letter_trigrams
 from ossicle.model.training.run import RESUME, check_run, fit, record
+from torch import Tensor
 
 STATISTICS_RECORDINGS = 1000
 PLATEAU = "plateau.ckpt"
@@ -97,6 +99,8 @@ def train(
     data.prepare_data()
     data.setup()
     module = SpeechModule(config, data.validation_names)
+    if config.discrimination:
+        module.trigrams = trigrams_of(data)
     if not resume:
         if config.init is not None:
             # With the statistics that those weights were trained on.
@@ -182,6 +186,14 @@ def set_statistics(features: LogMel, data: SpeechDataModule) -> None:
     mean = total[0] / frames
     features.mean.copy_(mean)
     features.deviation.copy_((total[1] / frames - mean**2).clamp(min=1e-4).sqrt())
+
+
+def trigrams_of(data: SpeechDataModule) -> Tensor:
+    """The letter model of the training recordings' texts; see `partition.py`."""
+    recordings, tokenizer = data.train_recordings, data.tokenizer
+    texts = (tokenizer.encode(recordings.utterance(i).text) for i in range(len(recordings)))
+    [space] = tokenizer.encode(" ")
+    return letter_trigrams(texts, len(tokenizer.tokens), space)
 
 
 def start_from(network: Network, source: Path) -> None:

@@ -29,6 +29,7 @@ from ossicle.model.training.config import OptimConfig, TrainingConfig
 from ossicle.model.training.curves import read_curves
 from ossicle.model.training.losses import ctc_loss, disagreement
 from ossicle.model.training.module import SpeechModule
+from ossicle.model.training.partition import log_partition
 from ossicle.model.training.run import RunExistsError
 from ossicle.model.training.train import check_leaks, train
 
@@ -143,6 +144,24 @@ def test_training_for_consistency_sees_each_recording_twice(sample: np.ndarray) 
     torch.testing.assert_close(loss, ctc + 0.5 * between)
     clean, _ = module.forward_batch(batch, augmented=False)
     assert len(clean) == 2
+
+
+def test_training_to_discriminate_weighs_all_texts(manifest: Path) -> None:
+    config = replace(configuration(manifest), discrimination=0.5)
+    module = train(
+        replace(config, optim=replace(config.optim, steps=2)),
+        manifest.parent / "run",
+        accelerator="cpu",
+        quiet=True,
+    )
+    assert module.trigrams is not None
+    batch = next(iter(module.trainer.datamodule.train_dataloader()))
+    log_probs, frames = module.forward_batch(batch, augmented=False)
+    loss, ctc = module.loss(log_probs, frames, batch)
+    everything = log_partition(log_probs, frames, module.trigrams, start=1)
+    weighed = everything.sum() / batch.target_counts.sum()
+    torch.testing.assert_close(loss, ctc + 0.5 * weighed)
+    assert weighed.item() < 0, "all texts together are at most as probable as CTC has it"
 
 
 def test_a_step_with_a_broken_gradient_is_skipped(manifest: Path, monkeypatch) -> None:
