@@ -253,7 +253,7 @@ class Engine:
                 blocks += self._collect(taken)
         if not blocks:
             return False
-        self._state.zero([stream.slot for stream, _ in blocks if stream.session.take_reset()])
+        self._state.settle([stream.slot for stream, _ in blocks if stream.session.take_reset()])
         slots = [stream.slot for stream, _ in blocks]
         samples = np.stack([block for _, block in blocks])
         started = time.perf_counter()
@@ -294,7 +294,7 @@ class Engine:
             if len(blocks) >= most:
                 continue
             if not stream.admitted:
-                self._state.zero([stream.slot])
+                self._state.settle([stream.slot])
                 stream.admitted = True
             try:
                 block = self._next_block(stream)
@@ -386,10 +386,10 @@ class Engine:
             log.exception("stream %d could not be told of its end", stream.number)
 
     def _remove(self, stream: Stream) -> None:
-        """Zero a stream's slot and free it."""
+        """Settle a stream's slot and free it."""
         stream.ended = True
         stream.inbox.clear()
-        self._state.zero([stream.slot])
+        self._state.settle([stream.slot])
         self._admission.free(stream)
 
     def _end_all(self, end: EngineStopped) -> None:

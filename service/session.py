@@ -2,7 +2,7 @@
 
 A :class:`Session` knows nothing of sockets, threads or the network's state tensors. It hands out
 blocks of samples (:meth:`Session.take`), is given their log-probabilities (:meth:`Session.put`)
-and says when the network's state must be zeroed (:meth:`Session.take_reset`).
+and says when the network must begin anew (:meth:`Session.take_reset`).
 
 Positions. The stream is cut into *segments*: stretches over which the network's state runs on.
 A segment starts at a sample of the stream and is counted in frames from there. The network looks
@@ -213,7 +213,7 @@ class Session:
         return events
 
     def take_reset(self) -> bool:
-        """Whether the network's state is to be zeroed before the next block; asking clears it."""
+        """Whether the network must begin anew before the next block; asking clears it."""
         must_reset, self._must_reset = self._must_reset, False
         return must_reset
 

@@ -23,7 +23,8 @@ class SlotStates:
     """
 
     def __init__(self, model: AcousticModel, slots: int) -> None:
-        self._tensors = model.initial_state(slots)
+        self._tensors = model.settled_state(slots)
+        self._settled = model.settled_state(1)
         self._axes = model.state_axes
 
     def take(self, slots: Sequence[int]) -> Rows:
@@ -38,11 +39,11 @@ class SlotStates:
         for name, tensor in self._tensors.items():
             tensor[self._index(name, slots)] = rows[name]
 
-    def zero(self, slots: Sequence[int]) -> None:
+    def settle(self, slots: Sequence[int]) -> None:
         """Make the rows of some slots those of a stream that has not begun."""
         if slots:
             for name, tensor in self._tensors.items():
-                tensor[self._index(name, slots)] = 0
+                tensor[self._index(name, slots)] = self._settled[name]
 
     def _index(self, name: str, slots: Sequence[int]) -> tuple[slice | Sequence[int], ...]:
         return (*(slice(None),) * self._axes[name], slots)

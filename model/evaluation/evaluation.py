@@ -129,7 +129,7 @@ class Evaluation:
         for row, samples in zip(padded, recordings, strict=True):
             row[: len(samples)] = samples
         decoders = [self.decoding.decoder(self.config) for _ in recordings]
-        state = self.model.initial_state(len(recordings))
+        state = self.model.settled_state(len(recordings))
         for begin in range(0, frames, self.step_frames):
             piece = padded[:, begin * size : (begin + self.step_frames) * size]
             with self.network.running():

@@ -45,7 +45,7 @@ def log_probabilities(model: AcousticModel, path: Path) -> np.ndarray:
     frames = -(-len(samples) // info.frame_samples) + info.lookahead_frames
     padded = np.zeros(-(-frames // BLOCK_FRAMES) * BLOCK_FRAMES * info.frame_samples, np.float32)
     padded[: len(samples)] = samples
-    state = model.initial_state(1)
+    state = model.settled_state(1)
     blocks = []
     for block in np.split(padded, len(padded) // (BLOCK_FRAMES * info.frame_samples)):
         log_probs, state = model.step(block[None], state)

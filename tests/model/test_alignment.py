@@ -60,7 +60,7 @@ def test_equals_torchaudio(tokens: list[int], spare: int, seed: int) -> None:
 
 
 def network_output(model: AcousticModel, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    state = model.initial_state(1)
+    state = model.settled_state(1)
     return transcribe_whole(model.step, state, samples[None], model.info.lookahead_frames)[0]
 
 

@@ -221,7 +221,7 @@ def test_no_word_is_lost_between_phrases(boost: float) -> None:
 def test_real_speech(shipped_int8: AcousticModel, sample: np.ndarray) -> None:
     """Without a language model a beam hears what greedy search hears, or something likelier."""
     info = shipped_int8.info
-    state = shipped_int8.initial_state(1)
+    state = shipped_int8.settled_state(1)
     log_probs = transcribe_whole(shipped_int8.step, state, sample[None], info.lookahead_frames)[0]
     decoding = Decoding(info)
     greedy = decoding.decoder(DecodingConfig(search="greedy"))

@@ -50,6 +50,8 @@ class TapeModel:
             "letter": np.zeros((batch, 1), np.float32),
         }
 
+    settled_state = initial_state
+
     def step(self, samples: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
         batch = len(samples)
         heard = np.rint(samples.reshape(batch, -1, FRAME).max(axis=2) * 100)

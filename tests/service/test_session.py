@@ -49,7 +49,7 @@ class Runner:
         self.events: list[Event] = []
         self._model = model or tapes.model
         self._block = block
-        self._state = self._model.initial_state(1)
+        self._state = self._model.settled_state(1)
 
     def run(self) -> None:
         while True:
@@ -58,7 +58,7 @@ class Runner:
             if block is None:
                 return
             if self.session.take_reset():
-                self._state = self._model.initial_state(1)
+                self._state = self._model.settled_state(1)
             log_probs, self._state = self._model.step(block[None], self._state)
             self.events += self.session.put(log_probs[0])
 

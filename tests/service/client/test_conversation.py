@@ -42,7 +42,7 @@ class TapeServer:
         self._decoder = open_decoder(audio.encoding, audio.sample_rate, audio.channels)
         self._session = Session(tapes.model.info, session, decoder)
         self._model = tapes.model
-        self._state = self._model.initial_state(1)
+        self._state = self._model.settled_state(1)
 
     def take(self, request: pb.StreamingRecognizeRequest) -> list[pb.StreamingRecognizeResponse]:
         if request.WhichOneof("streaming_request") == "finalize":
@@ -63,7 +63,7 @@ class TapeServer:
             if block is None:
                 break
             if self._session.take_reset():
-                self._state = self._model.initial_state(1)
+                self._state = self._model.settled_state(1)
             log_probs, self._state = self._model.step(block[None], self._state)
             events += self._session.put(log_probs[0])
         responses = [convert.streaming_response(event, self._answer, "r-1") for event in events]
