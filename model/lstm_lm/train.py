@@ -80,5 +80,5 @@ def _facts(
         "units_learnt_from": examples * config.data.window,
         "text": data.facts,
         "parameters": module.network.parameter_count(),
-        "texts": {path.name: manifest_digest(path) for path in texts},
+        "texts": {path.as_posix(): manifest_digest(path) for path in texts},
     }

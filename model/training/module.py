@@ -96,7 +96,8 @@ class SpeechModule(pl.LightningModule):
         )
         loss, tokens = ctc, batch.target_counts.sum().clamp(min=1)
         if views == 2:
-            differ = disagreement(*log_probs.chunk(2), frames)
+            first, second = log_probs.chunk(2)
+            differ = disagreement(first, second, frames)
             loss = loss + self.config.consistency * differ / tokens
         if self.config.discrimination:
             partition = self._log_partition(log_probs, frames.repeat(views)).sum()

@@ -231,5 +231,5 @@ def _facts(config: TrainingConfig, data: SpeechDataModule, module: SpeechModule)
         "census": vars(data.census),
         "skipped_steps": module.skipped_steps,
         "parameters": module.network.parameter_count(),
-        "manifests": {path.name: manifest_digest(path) for path in manifests},
+        "manifests": {path.as_posix(): manifest_digest(path) for path in manifests},
     }

@@ -18,7 +18,7 @@ from matplotlib.image import imread
 from ossicle.data.augment import AugmentConfig
 from ossicle.data.datamodule import Batch, DataConfig, SpeechDataModule, TrainSet, collate
 from ossicle.data.leaks import LeakError, LeakRules
-from ossicle.data.manifest import read_manifest, write_manifest
+from ossicle.data.manifest import manifest_digest, read_manifest, write_manifest
 from ossicle.data.spectral import Equalizer, SpecAugment, VocalTractWarp
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
@@ -265,7 +265,7 @@ def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) ->
     facts = json.loads((tmp_path / "cut" / "run.json").read_text())
     assert facts["steps"] == 14
     assert facts["census"]["kept"] == 16
-    assert facts["manifests"]["cuts.jsonl"]
+    assert facts["manifests"][manifest.as_posix()] == manifest_digest(manifest)
     assert len(facts["git_commits"]) == 1
 
 
