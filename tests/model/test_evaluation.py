@@ -58,7 +58,7 @@ def test_batches_hear_what_single_recordings_hear(
     for result in found.recognize(read_manifest(manifest)):
         decoder = GreedyDecoder(shipped_int8.info.tokens, shipped_int8.info.frame_seconds)
         samples = soundfile.read(result.utterance.audio_filepath, dtype="float32")[0]
-        decoder.advance(in_chunks(shipped_int8, samples, 4))
+        decoder.advance(in_chunks(shipped_int8, samples, 4, settled=True))
         assert result.hypothesis == decoder.hypothesis().text
         assert result.hypothesis == " ".join(word.text for word in result.words)
         assert result.reference == "some words"

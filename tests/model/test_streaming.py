@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.model.config import FRAME_SAMPLES
 from ossicle.model.network import Network
-from ossicle.model.runtime import AcousticModel, transcribe_whole
+from ossicle.model.runtime import SETTLING_FRAMES, AcousticModel, transcribe_whole
 
 from tests.model.conftest import make_network
 
@@ -113,8 +113,11 @@ class TestShippedModel:
         assert len(texts) == 1
 
 
-def in_chunks(model: AcousticModel, samples: np.ndarray, frames: int) -> np.ndarray:
+def in_chunks(
+    model: AcousticModel, samples: np.ndarray, frames: int, *, settled: bool = False
+) -> np.ndarray:
     """Log-probabilities (U, V) of a recording (N,) fed in chunks of so many frames."""
+    start = model.settled_state(1) if settled else model.initial_state(1)
 
     def step(padded, state):
         pieces = []
@@ -123,6 +126,16 @@ def in_chunks(model: AcousticModel, samples: np.ndarray, frames: int) -> np.ndar
             pieces.append(piece)
         return np.concatenate(pieces, axis=1), state
 
-    return transcribe_whole(
-        step, model.initial_state(1), samples[None], model.info.lookahead_frames
-    )[0]
+    return transcribe_whole(step, start, samples[None], model.info.lookahead_frames)[0]
+
+
+def test_a_stream_begins_as_if_silence_had_been_heard(
+    shipped_network: Network, shipped_float: AcousticModel, sample: np.ndarray
+) -> None:
+    silence = np.zeros(SETTLING_FRAMES * FRAME_SAMPLES, np.float32)
+    after = torch.from_numpy(np.concatenate([silence, sample])[None])
+    with torch.no_grad():
+        expected = shipped_network.transcribe_whole(after)[0].numpy()[SETTLING_FRAMES:]
+    actual = in_chunks(shipped_float, sample, 4, settled=True)
+    np.testing.assert_allclose(actual, expected, atol=TOLERANCE)
+    assert np.abs(in_chunks(shipped_float, sample, 4) - expected).max() > 100 * TOLERANCE
