@@ -11,6 +11,8 @@ import re
 import time
 from pathlib import Path
 
+from bombs import bombs
+from hostile_media import HostileMedia
 from ossicle.data.audio import AudioError, open_decoder
 
 LONGEST = 120.0
@@ -40,9 +42,6 @@ def memory(what: str) -> float:
 
 def main() -> None:
     """Decode them one after the other."""
-    from bombs import bombs
-    from hostile_media import HostileMedia
-
     for name, data in bombs(HostileMedia().recordings).items():
         before = memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak is counted from now on
