@@ -293,9 +293,6 @@ class Engine:
                 continue
             if len(blocks) >= most:
                 continue
-            if not stream.admitted:
-                self._state.settle([stream.slot])
-                stream.admitted = True
             try:
                 block = self._next_block(stream)
             except Exception as error:
@@ -386,7 +383,7 @@ class Engine:
             log.exception("stream %d could not be told of its end", stream.number)
 
     def _remove(self, stream: Stream) -> None:
-        """Settle a stream's slot and free it."""
+        """Free a stream's slot, settled for the next."""
         stream.ended = True
         stream.inbox.clear()
         self._state.settle([stream.slot])

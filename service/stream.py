@@ -68,7 +68,6 @@ class Stream:
         self.opened_at = time.monotonic()
         self.busy_at = self.opened_at  # when a block of it was taken
         self.ahead = False  # of speech
-        self.admitted = False
         self.cancelled = False
         self.ended = False
         self._on_room = on_room
