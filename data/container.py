@@ -8,8 +8,9 @@ at their end, and containers that need more than a few bytes to be known.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Any, Protocol, cast
 
 import av
 import numpy as np
@@ -116,20 +117,21 @@ def decode_container(
             if stream.duration is not None and stream.time_base is not None:
                 announced = float(stream.duration * stream.time_base)
             layout: tuple[int, int] | None = None
-            for frame in opened.decode(stream):
-                if layout is None:
-                    layout = frame.sample_rate, frame.layout.nb_channels
-                    check_channels(layout[1])
-                    check_declared(rate, channels, _header_rates(stream, layout[0]), layout[1])
-                    resampler = Resampler(layout[0])
-                elif layout != (frame.sample_rate, frame.layout.nb_channels):
-                    raise AudioError(
-                        f"the {name} audio changes on the way from {layout[0]} Hz, {layout[1]} "
-                        f"channel(s) to {frame.sample_rate} Hz, {frame.layout.nb_channels}; "
-                        "send its parts one by one"
-                    )
-                seconds += frame.samples / frame.sample_rate
-                yield resampler.process(mix_to_mono(_frame_samples(frame)))
+            with closing(_frames(opened, stream)) as frames:
+                for frame in frames:
+                    if layout is None:
+                        layout = frame.sample_rate, frame.layout.nb_channels
+                        check_channels(layout[1])
+                        check_declared(rate, channels, _header_rates(stream, layout[0]), layout[1])
+                        resampler = Resampler(layout[0])
+                    elif layout != (frame.sample_rate, frame.layout.nb_channels):
+                        raise AudioError(
+                            f"the {name} audio changes on the way from {layout[0]} Hz, {layout[1]} "
+                            f"channel(s) to {frame.sample_rate} Hz, {frame.layout.nb_channels}; "
+                            "send its parts one by one"
+                        )
+                    seconds += frame.samples / frame.sample_rate
+                    yield resampler.process(mix_to_mono(_frame_samples(frame)))
             if layout is not None:
                 yield resampler.flush()
     except av.error.FFmpegError as error:
@@ -150,6 +152,15 @@ def decode_container(
             f"the {name} audio is cut short: {seconds:.2f} s of the {announced:.2f} s that its "
             "header announces; send the whole recording"
         )
+
+
+def _frames(
+    opened: av.container.InputContainer, stream: av.AudioStream
+) -> Generator[av.AudioFrame]:
+    """The stream's frames; close it, for an error would leave one of PyAV's packets behind."""
+    with closing(cast("Generator[av.Packet[av.AudioStream]]", opened.demux(stream))) as packets:
+        for packet in packets:
+            yield from packet.decode()
 
 
 def _reason(error: av.error.FFmpegError) -> str:

@@ -6,13 +6,28 @@ few hundred bytes, not the hundreds of thousands that FFmpeg holds for it.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 import weakref
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
-from ossicle.data.audio import AudioDecoder, AudioError, open_decoder
+from ossicle.data.audio import AudioDecoder, AudioError, open_decoder, read_audio
+
+
+class Allocations(ctypes.Structure):
+    """glibc's `struct mallinfo2`: what its allocator holds."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "mapped"),
+            *("usmblks", "fsmblks", "used", "fordblks", "keepcost"),
+        )
+    ]
+
 
 NAMES = ["flac", "mp3", "ogg-opus", "webm-opus", "m4a-index-last", "m4a-index-first", "wav"]
 
@@ -77,3 +92,22 @@ def test_after_a_recording_that_is_too_long(name: str, recordings: dict[str, byt
 def test_after_a_header_with_junk_behind_it(name: str, recordings: dict[str, bytes]) -> None:
     left, _ = decoded(recordings[name][:64] + bytes(range(256)) * 32)
     assert left() is None
+
+
+def test_damaged_recordings_leave_nothing_with_ffmpeg(recordings: dict[str, bytes]) -> None:
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        pytest.skip("only glibc 2.33 and later tell what is allocated")
+    mallinfo2.restype = Allocations
+    cut = recordings["flac"][:-2000]
+    times, used = 200, []
+    for _ in range(4):
+        for _ in range(times):
+            with pytest.raises(AudioError, match="cut short"):
+                read_audio(cut)
+        gc.collect()
+        now = mallinfo2()
+        used.append(now.used + now.mapped)
+    # It was 190 bytes for each; other parts of the process may take a little meanwhile.
+    assert min(after - before for before, after in pairwise(used)) < 30 * times
