@@ -296,13 +296,13 @@ def main() -> int:
     second = usual_memory(readings, half.seconds / 2, half.seconds)
     last = usual_memory(readings, (half.seconds + end.seconds) / 2, end.seconds)
     grown = {
-        "memory, MiB": (last - second, MORE_MIB),
-        "file descriptors": (end.descriptors - half.descriptors, MORE_DESCRIPTORS),
-        "threads": (end.threads - half.threads, MORE_THREADS),
+        "MiB from the second quarter to the last": (last - second, MORE_MIB),
+        "file descriptors from half to end": (end.descriptors - half.descriptors, MORE_DESCRIPTORS),
+        "threads from half to end": (end.threads - half.threads, MORE_THREADS),
     }
     for name, (more, allowed) in grown.items():
-        verdict = "more" if more > allowed else "fine"
-        print(f"{name}: {more:+.1f} over the second half, {allowed:g} allowed: {verdict}")
+        verdict = "too many" if more > allowed else "fine"
+        print(f"{more:+.1f} {name}, {allowed:g} allowed: {verdict}")
     wrong = {outcome: count for outcome, count in ends.items() if outcome.startswith("NOT MEANT")}
     for outcome, count in wrong.items():
         print(f"{count} x {outcome}", file=sys.stderr)
