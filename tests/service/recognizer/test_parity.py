@@ -134,7 +134,9 @@ def test_a_stream_of_chunks(speech: Speech, said: Recognition) -> None:
         word for segment in said.segments for word in segment.words
     ]
     assert len(partials) > 5
-    assert all(said.text.startswith(partial.text.split()[0]) for partial in partials)
+    # What was shown as one word may become two.
+    letters = said.text.replace(" ", "")
+    assert all(letters.startswith(partial.text.split()[0]) for partial in partials)
     assert results[-1].audio_processed == pytest.approx(said.duration)
 
 
