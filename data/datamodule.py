@@ -169,13 +169,14 @@ class Recordings(Dataset[Item]):
         cache, row = self._rows[index]
         samples = self._caches[cache][row]
         text = self._caches[cache].utterances[row].text
+        tokens = self._tokenizer.encode(text)
         rng = np.random.default_rng((self._seed, epoch, index))
         if self._augmenter is not None:
             augmented = self._augmenter(samples, rng)
             # Speech sped up may get too short for its text; then it is taken as spoken.
-            if fits_in_frames(text, len(augmented) // FRAME_SAMPLES):
+            if fits_in_frames(tokens, len(augmented) // FRAME_SAMPLES):
                 samples = augmented
-        return samples, self._tokenizer.encode(text), text, int(rng.integers(2**31))
+        return samples, tokens, text, int(rng.integers(2**31))
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -313,7 +314,8 @@ class SpeechDataModule(pl.LightningDataModule):
                 elif not utterance.text:
                     census.no_text += 1
                 elif not fits_in_frames(
-                    utterance.text, int(duration * SAMPLE_RATE) // FRAME_SAMPLES
+                    self.tokenizer.encode(utterance.text),
+                    int(duration * SAMPLE_RATE) // FRAME_SAMPLES,
                 ):
                     census.text_too_long_for_audio += 1
                 elif held_out.shares(utterance.text):

@@ -179,11 +179,11 @@ FRAME_SAMPLES = 640
 """Samples at 16 kHz (40 ms) to an output frame of the network, which emits at most one token."""
 
 
-def fits_in_frames(text: str, frames: int) -> bool:
-    """Whether CTC can emit `text` in so many output frames U.
+def fits_in_frames(tokens: Sequence[object], frames: int) -> bool:
+    """Whether CTC can emit `tokens` in so many output frames U.
 
     CTC needs a frame a token and a blank between equal neighbours
     (Graves et al. 2006, "Connectionist Temporal Classification", section 3).
     """
-    repeats = sum(a == b for a, b in pairwise(text))
-    return len(text) + repeats <= frames
+    repeats = sum(a == b for a, b in pairwise(tokens))
+    return len(tokens) + repeats <= frames

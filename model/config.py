@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ossicle.data.text import BLANK, CHARACTERS
+from ossicle.model.pronunciation.phonemes import PHONEMES
 
 SAMPLE_RATE = 16_000
 WINDOW = 400  # samples: 25 ms
@@ -85,17 +86,36 @@ class NetworkConfig:
     recurrence: RecurrenceConfig = field(default_factory=RecurrenceConfig)
 
 
+UNITS = {"letters": CHARACTERS, "phonemes": (" ", *PHONEMES)}
+"""What a network may emit: letters spell a word in any language and need nothing else, phonemes are
+heard better by a network that has heard little, and need a pronouncing dictionary."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """A model's identity and shape, stored as `config.json` in its folder."""
+    """A model's identity and shape, stored as `config.json` in its folder.
+
+    Attributes:
+        units: what its tokens are, a key of `UNITS`.
+        characters: the tokens but the blank; none are those of `units`.
+    """
 
     name: str = "unnamed"
     description: str = ""
     language: str = "en-US"
     licence: str = "Apache-2.0"
-    characters: tuple[str, ...] = CHARACTERS
+    units: str = "letters"
+    characters: tuple[str, ...] = ()
     features: FeatureConfig = field(default_factory=FeatureConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def __post_init__(self) -> None:
+        if self.units not in UNITS:
+            raise ValueError(f"units is {self.units!r}: use {' or '.join(UNITS)}")
+        if not self.characters:
+            object.__setattr__(self, "characters", UNITS[self.units])
+        elif self.units == "phonemes" and self.characters != UNITS["phonemes"]:
+            raise ValueError("a model of phonemes has characters of its own: leave them out")
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -109,7 +129,9 @@ class ModelConfig:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def load(cls, path: Path) -> ModelConfig:

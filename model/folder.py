@@ -9,6 +9,7 @@ from pathlib import Path
 from ossicle.data.digest import file_digest
 from ossicle.model.decoding import rescoring
 from ossicle.model.decoding.decoders import LANGUAGE_MODEL, SETTINGS, Decoding
+from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
 from ossicle.model.runtime import AcousticModel, ModelError, ModelInfo, graph_path
 
 
@@ -75,6 +76,8 @@ def model_digest(folder: Path) -> str:
         folder / SETTINGS,
         folder / LANGUAGE_MODEL,
         folder / rescoring.FILE,
+        folder / DICTIONARY,
+        folder / GRAPHONES,
     ):
         try:
             content = file_digest(path) if path.exists() else "-"

@@ -49,6 +49,7 @@ class ModelInfo:
         tokens: V strings; token 0 is the blank.
         lookahead_frames: output frames by which outputs lag behind their audio.
         cell: of the recurrent layers.
+        units: what the tokens are: "letters", or "phonemes".
         frame_samples: samples to an output frame.
     """
 
@@ -59,6 +60,7 @@ class ModelInfo:
     tokens: tuple[str, ...]
     lookahead_frames: int
     cell: str = "lstm"
+    units: str = "letters"
     sample_rate: int = SAMPLE_RATE
     frame_samples: int = FRAME_SAMPLES
     frame_seconds: float = FRAME_SECONDS
@@ -95,6 +97,7 @@ class ModelInfo:
             tokens=config.tokens,
             lookahead_frames=config.network.lookahead,
             cell=config.network.recurrence.cell,
+            units=config.units,
         )
 
 

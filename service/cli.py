@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from ossicle.data.cli import data_app
 from ossicle.model.commands.calibrate import calibrate_command
+from ossicle.model.commands.dictionary import dictionary_app
 from ossicle.model.commands.errors import one_line
 from ossicle.model.commands.evaluate import evaluate_command
 from ossicle.model.commands.explain import explain_app
@@ -60,6 +61,7 @@ app.command("export")(export_command)
 app.add_typer(token_app, name="token")
 app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
+app.add_typer(dictionary_app, name="dictionary")
 app.add_typer(explain_app, name="explain")
 app.add_typer(bench_app, name="bench")
 

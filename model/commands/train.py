@@ -126,6 +126,7 @@ def export_command(
         WEIGHTS,
         average,
         check_parity,
+        copy_pronunciations,
         copy_record,
         export,
         load_checkpoint,
@@ -158,6 +159,8 @@ def export_command(
             average(network, load(average_with), share)
         export(network, folder, name=name)
         copy_record(checkpoint.parent, folder)
+        if network.config.units == "phonemes":
+            copy_pronunciations(checkpoint, folder)
         exact = check_parity(network, folder, "float", samples[None])
         _out.print(str(exact), highlight=False)
         cell = network.config.network.recurrence.cell

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import track
 
 if TYPE_CHECKING:  # what the command needs is imported when it runs: --help must not wait
+    from ossicle.model.decoding.decoders import Decoding
     from ossicle.model.decoding.tuning import HeardSet, Trial
     from ossicle.model.runtime import AcousticModel
 
@@ -68,7 +69,7 @@ def tune_command(
                 "`ossicle lm train`",
                 code=2,
             )
-        sets = [_heard(acoustic, folder, manifest, cache) for manifest in manifests]
+        sets = [_heard(acoustic, decoding, folder, manifest, cache) for manifest in manifests]
         tokens = acoustic.info.tokens
         _out.print(f"mean WER %, WER % of {', '.join(heard.name for heard in sets)}:")
         tuner = Tuner([heard.part(frames) for heard in sets], tokens, language, _print)
@@ -80,7 +81,7 @@ def tune_command(
         best = whole.width(whole.try_out(found.beam, found.language))
         tuned = DecodingSettings(best.beam, best.language)
         if decoding.rescorer:
-            rescoring, rate = whole.rescoring(best, decoding.rescorer)
+            rescoring, rate = whole.rescoring(best, decoding.rescorer, decoding.spell)
             tuned = replace(tuned, rescoring=rescoring)
             _out.print(f"rescored: {100 * rate:.2f} with {rescoring}", highlight=False)
         write_settings(folder, tuned.to_dict())
@@ -91,7 +92,9 @@ def tune_command(
     _out.print(f"written: {folder / 'decoding.json'}", highlight=False, markup=False)
 
 
-def _heard(model: AcousticModel, folder: Path, manifest: Path, cache: Path | None) -> HeardSet:
+def _heard(
+    model: AcousticModel, decoding: Decoding, folder: Path, manifest: Path, cache: Path | None
+) -> HeardSet:
     from ossicle.data.manifest import batches, read_manifest
     from ossicle.model.decoding.tuning import cache_file, hear_set, load, save
     from ossicle.model.runtime import graph_path
@@ -107,7 +110,7 @@ def _heard(model: AcousticModel, folder: Path, manifest: Path, cache: Path | Non
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    heard = hear_set(model, manifest.stem, progress)
+    heard = hear_set(model, manifest.stem, progress, decoding.write)
     if path:
         save(heard, path)
     return heard

@@ -20,6 +20,7 @@ from ossicle.model.decoding.hypothesis import (
 if TYPE_CHECKING:
     from ossicle.model.decoding.annotation import Annotator
     from ossicle.model.decoding.reranking import Reranker
+    from ossicle.model.decoding.spelling import Speller
 
 LISTED = 32
 """The longest N-best list. Texts further down have next to no share of the probability, and each
@@ -39,6 +40,7 @@ class BeamDecoder:
         search: starts a search; it is told the number of the first frame.
         annotator: gives finals their times and confidences.
         reranker: sorts the texts at the end anew; None leaves them as they are.
+        speller: of what the tokens do not spell.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class BeamDecoder:
         search: Callable[[int], BeamSearch],
         annotator: Annotator,
         reranker: Reranker | None = None,
+        speller: Speller | None = None,
     ) -> None:
         self._tokens = tuple(tokens)
         self._frame_seconds = frame_seconds
         self._new_search = search
         self._annotator = annotator
         self._reranker = reranker
+        self._speller = speller
         self._final = ""
         self.reset()
 
@@ -87,11 +91,12 @@ class BeamDecoder:
         """The best text so far; each token at the frame that most likely emitted it first."""
         best = self._search.best()
         log_probs, first = self._memory.log_probs, self._memory.first
-        return self._text.update(
+        hypothesis = self._text.update(
             best.tokens,
             best.frames,
             lambda token, frame: math.exp(log_probs[frame - first, token]),
         )
+        return self._speller.partial(hypothesis) if self._speller else hypothesis
 
     def agreement(self) -> list[float]:
         """How sure the search is of the words of the last `hypothesis`; see `Decoder`."""
@@ -106,7 +111,8 @@ class BeamDecoder:
             texts, scores = self._reranker(texts, scores)
             self._final = texts[0]
         memory = self._memory
-        return self._annotator(memory.log_probs, texts, scores, alternatives, memory.first)
+        found = self._annotator(memory.log_probs, texts, scores, alternatives, memory.first)
+        return self._speller.finals(found) if self._speller else found
 
 
 def decode_together(decoders: Sequence[Decoder], pieces: Sequence[NDArray[np.float32]]) -> None:

@@ -112,7 +112,7 @@ class Calibrator:
             judged.right.append(np.array(right, dtype=bool))
             judged.evidence.append(
                 self._plain.evidence(
-                    log_probs, [h.text for h in hypotheses], [h.score for h in hypotheses]
+                    log_probs, [h.written for h in hypotheses], [h.score for h in hypotheses]
                 )
             )
             judged.confidences.append(np.array([word.confidence for word in best.words]))
@@ -123,7 +123,7 @@ class Calibrator:
     def _unshifted(
         self, log_probs: NDArray[np.float32], best: Hypothesis
     ) -> list[tuple[float, float]]:
-        (plain,) = self._plain(log_probs, [best.text], [best.score])
+        (plain,) = self._plain(log_probs, [best.written], [best.score])
         return [(word.start, word.end) for word in plain.words]
 
 

@@ -22,7 +22,9 @@ from ossicle.model.decoding.language import SPACE, Language, LanguageWeights, Te
 from ossicle.model.decoding.phrases import Phrase, PhraseMatcher, check_phrases, spoken
 from ossicle.model.decoding.reranking import Reranker, RescoringWeights
 from ossicle.model.decoding.rescoring import Rescorer
+from ossicle.model.decoding.spelling import Speller
 from ossicle.model.ngram.model import NgramError, NgramModel
+from ossicle.model.pronunciation.dictionary import DictionaryError, Pronunciations
 from ossicle.model.runtime import ModelError, ModelInfo
 
 __all__ = ["Decoding", "DecodingConfig", "DecodingSettings", "Phrase", "Search", "write_settings"]
@@ -131,6 +133,7 @@ class Decoding:
         ngram: its language model; None: words are not judged.
         rescorer: its language model for whole sentences, or None.
         values: what `decoding.json` holds.
+        pronunciations: of a model whose tokens are phonemes.
 
     Raises:
         ValueError: a value cannot be used; names its key.
@@ -142,11 +145,16 @@ class Decoding:
         ngram: NgramModel | None = None,
         values: Mapping[str, Any] | None = None,
         rescorer: Rescorer | None = None,
+        pronunciations: Pronunciations | None = None,
     ) -> None:
         self._info = info
+        self._pronunciations = pronunciations
         values = values or {}
         self.settings = DecodingSettings.from_dict(values)
-        self._language = Language(ngram, info.tokens, self.settings.language) if ngram else None
+        pronounce = pronunciations.pronounce if pronunciations else None
+        self._language = (
+            Language(ngram, info.tokens, self.settings.language, pronounce) if ngram else None
+        )
         self._rescorer = rescorer
         self._annotators = {
             search: Annotator.configured(info.tokens, info.frame_seconds, values, search)
@@ -168,8 +176,9 @@ class Decoding:
             if not isinstance(values, dict):
                 raise ValueError("it holds no JSON object")
             ngram = NgramModel.load(model) if model.is_file() else None
-            return cls(info, ngram, values, Rescorer.load(folder))
-        except NgramError as error:
+            pronunciations = Pronunciations.load(folder) if info.units == "phonemes" else None
+            return cls(info, ngram, values, Rescorer.load(folder), pronunciations)
+        except (NgramError, DictionaryError) as error:
             raise ModelError(str(error)) from error
         except (OSError, ValueError) as error:
             raise ModelError(f"{path} cannot be used: {error}") from error
@@ -183,6 +192,15 @@ class Decoding:
     def rescorer(self) -> Rescorer | None:
         """What judges whole sentences, if anything does."""
         return self._rescorer
+
+    def write(self, text: str) -> str:
+        """A text in normal form as the model's tokens write it: as it is, or its pronunciation."""
+        return self._pronunciations.pronounce_text(text) if self._pronunciations else text
+
+    def spell(self, written: str) -> str:
+        """The likeliest words of a text that the model's tokens write so."""
+        speller = self._speller()
+        return speller.text(written) if speller else written
 
     def check(self, config: DecodingConfig) -> None:
         """Refuse what cannot be done.
@@ -211,7 +229,7 @@ class Decoding:
             )
         check_phrases(config.phrases)
         for phrase in config.phrases:
-            strange = set(spoken(phrase.text)).difference(self._info.tokens)
+            strange = set(self.write(spoken(phrase.text))).difference(self._info.tokens)
             if strange:
                 raise ValueError(
                     f"the model {self._info.name} cannot spell the phrase {phrase.text[:40]!r}: "
@@ -230,7 +248,7 @@ class Decoding:
         search = self._search(config)
         annotator = self._annotators[search]
         if search == "greedy":
-            return GreedyDecoder(info.tokens, info.frame_seconds, annotator)
+            return GreedyDecoder(info.tokens, info.frame_seconds, annotator, self._speller())
         phrases = tuple(phrase for phrase in config.phrases if phrase.boost)
         space = info.tokens.index(SPACE)
         scorer = TextScorer(space, self._language, self._matcher(phrases) if phrases else None)
@@ -240,19 +258,28 @@ class Decoding:
         weights = self.settings.rescoring
         reranker = None
         if self._rescorer and weights.weight:
-            reranker = Reranker(self._rescorer, weights, config.said)
+            reranker = Reranker(self._rescorer, weights, config.said, self.spell)
         return BeamDecoder(
             info.tokens,
             info.frame_seconds,
             partial(BeamSearch, scorer, beam),
             annotator,
             reranker,
+            self._speller(phrases),
         )
+
+    def _speller(self, phrases: tuple[Phrase, ...] = ()) -> Speller | None:
+        if self._pronunciations is None:
+            return None
+        return Speller(self._pronunciations, self._language, phrases)
 
     def _build_matcher(self, phrases: tuple[Phrase, ...]) -> PhraseMatcher:
         language = self._language
         return PhraseMatcher(
-            phrases, self._info.tokens, language.unknown_prices if language else None
+            phrases,
+            self._info.tokens,
+            language.unknown_prices if language else None,
+            self.write,
         )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from ossicle.model.decoding.annotation import Annotator
+    from ossicle.model.decoding.spelling import Speller
 
 BLANK = 0
 SILENCE_KEPT = 50
@@ -73,6 +74,14 @@ class Hypothesis:
     tokens: tuple[TimedToken, ...]
     words: tuple[Word, ...]
     score: float = 0.0
+
+    @property
+    def written(self) -> str:
+        """The words as tokens write them, separated by single spaces.
+
+        The text itself, where tokens are letters; pronunciations, where they are phonemes.
+        """
+        return " ".join("".join(token.text for token in self.tokens).split())
 
 
 class Decoder(Protocol):
@@ -147,14 +156,20 @@ class GreedyDecoder:
         tokens: all V tokens, the blank first.
         frame_seconds: length of an output frame.
         annotator: of finals; without one their times and confidences are those of the path.
+        speller: of what the tokens do not spell.
     """
 
     def __init__(
-        self, tokens: Sequence[str], frame_seconds: float, annotator: Annotator | None = None
+        self,
+        tokens: Sequence[str],
+        frame_seconds: float,
+        annotator: Annotator | None = None,
+        speller: Speller | None = None,
     ) -> None:
         self._tokens = tuple(tokens)
         self._frame_seconds = frame_seconds
         self._annotator = annotator
+        self._speller = speller
         self.reset()
 
     def reset(self) -> None:
@@ -189,6 +204,10 @@ class GreedyDecoder:
 
     def hypothesis(self) -> Hypothesis:
         """The best hypothesis so far."""
+        best = self._written()
+        return self._speller.partial(best) if self._speller else best
+
+    def _written(self) -> Hypothesis:
         return spell_hypothesis(self._emitted, self._frame_seconds, self._annotator)
 
     def agreement(self) -> list[float]:
@@ -197,11 +216,11 @@ class GreedyDecoder:
 
     def finish(self, alternatives: int = 1) -> list[Hypothesis]:
         """The best path: greedy decoding knows no other, whatever `alternatives` asks for."""
-        best = self.hypothesis()
-        if not self._annotator:
-            return [best]
-        memory = self._memory
-        return self._annotator(memory.log_probs, [best.text], [best.score], 1, memory.first)
+        best = [self._written()]
+        if self._annotator:
+            text, score, memory = best[0].text, best[0].score, self._memory
+            best = self._annotator(memory.log_probs, [text], [score], 1, memory.first)
+        return self._speller.finals(best) if self._speller else best
 
 
 def spell_hypothesis(

@@ -1,14 +1,15 @@
 """What a hypothesis is worth besides its sound: its words, letter by letter.
 
-A word-level language model judges words, a beam search extends texts by letters. While a word is
-being spelled, the best word that begins so stands for it; at its end the true score replaces that.
-Words that the language model does not know are allowed at a price. The score of a text is a
-function of the text alone.
+A word-level language model judges words, a beam search extends texts by letters, or by phonemes:
+then words that sound alike are one text, and the likeliest of them after the words before counts.
+While a word is being spelled, the best word that begins so stands for it; at its end the true
+score replaces that. Words that the language model does not know are allowed at a price. The score
+of a text is a function of the text alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -39,17 +40,31 @@ class LanguageWeights:
 
 
 class Language:
-    """An n-gram model as letters see it; shared by all streams.
+    """An n-gram model as tokens see it, letters or phonemes; shared by all streams.
+
+    Args:
+        ngram: of words.
+        tokens: all V tokens, the blank first.
+        weights: how much it counts.
+        write: gives a word as it is written in tokens; None: as it is spelled.
 
     Attributes:
         standing: (M,) for each node of the lexicon, what an unfinished word there is worth.
         ending: (M,) what a word that ends there is worth at most.
     """
 
-    def __init__(self, ngram: NgramModel, tokens: Sequence[str], weights: LanguageWeights) -> None:
+    def __init__(
+        self,
+        ngram: NgramModel,
+        tokens: Sequence[str],
+        weights: LanguageWeights,
+        write: Callable[[str], str] | None = None,
+    ) -> None:
         self._tokens = tuple(tokens)
         self.ngram = ngram
-        self.lexicon = Lexicon(ngram.words, ngram.unigrams, tokens)
+        written = [write(word) for word in ngram.words] if write else ngram.words
+        self.lexicon = Lexicon(written, ngram.unigrams, tokens)
+        self._homophones = bool((self.lexicon.alike > 1).any())
         nowhere, unknown = np.zeros(1, np.int64), np.array([ngram.unk], np.int32)
         self._unknown = float(ngram.score(nowhere, unknown)[0][0])
         self._weigh(weights)
@@ -71,6 +86,23 @@ class Language:
         other._weigh(weights)
         return other
 
+    def words_of(self, written: str) -> list[int]:
+        """The numbers of the words that are written so in tokens, the likeliest first."""
+        node = self._node(written)
+        first, count = self.lexicon.first[node], self.lexicon.alike[node]
+        words: list[int] = self.lexicon.numbers[first : first + count].tolist()
+        return words
+
+    def beginning(self, written: str) -> int:
+        """The number of the likeliest word that begins so in tokens, -1 if none does."""
+        return int(self.lexicon.likeliest[self._node(written)])
+
+    def _node(self, written: str) -> int:
+        node = np.array([ROOT])
+        for character in written:
+            node = self.lexicon.follow(node, np.array([self._tokens.index(character)]))
+        return int(node[0])
+
     def word_scores(
         self, contexts: NDArray[np.int64], nodes: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -79,13 +111,36 @@ class Language:
         _, first, asked = np.unique(
             contexts * self.lexicon.nodes + nodes, return_index=True, return_inverse=True
         )
-        words = self.lexicon.words[nodes[first]]
+        contexts, nodes = contexts[first], nodes[first]
+        words = self.lexicon.words[nodes]
         unknown = words < 0
-        words = np.where(unknown, self.ngram.unk, words)
-        log_probs, after = self.ngram.score(contexts[first], words)
+        if self._homophones:
+            log_probs, after = self._likeliest(contexts, nodes)
+        else:
+            words = np.where(unknown, self.ngram.unk, words)
+            log_probs, after = self.ngram.score(contexts, words)
         scores = self.weights.lm_weight * log_probs.astype(np.float64) + self.weights.word_score
         scores[unknown] += self.weights.unknown_score
         return scores[asked], after[asked]
+
+    def _likeliest(
+        self, contexts: NDArray[np.int64], nodes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """As `NgramModel.score`, of the likeliest of the words that end at each node (N,)."""
+        lexicon = self.lexicon
+        unknown = lexicon.words[nodes] < 0
+        asked = np.maximum(lexicon.alike[nodes], 1)
+        begins = np.cumsum(asked) - asked
+        rows = np.repeat(np.arange(len(nodes)), asked)
+        places = (lexicon.first[nodes] - begins)[rows] + np.arange(len(rows))
+        words = np.full(len(rows), self.ngram.unk, np.int32)
+        known = ~unknown[rows]
+        words[known] = lexicon.numbers[places[known]]
+        log_probs, after = self.ngram.score(contexts[rows], words)
+        best: NDArray[np.float32] = np.maximum.reduceat(log_probs, begins)
+        equal = np.flatnonzero(log_probs == best[rows])
+        chosen = equal[np.unique(rows[equal], return_index=True)[1]]
+        return best, after[chosen]
 
     def end_scores(self, contexts: NDArray[np.int64]) -> NDArray[np.float64]:
         """What ending the sentence in contexts (N,) is worth."""

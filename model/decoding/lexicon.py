@@ -1,8 +1,8 @@
-"""The words that are known, as a tree of their letters.
+"""The words that are known, as a tree of their letters or of their phonemes.
 
-Each node of the tree is the beginning of a word. While a word is being spelled, its score is not
-known yet; the best of all words that begin alike stands for it ("language model look-ahead",
-Ortmanns, Ney and Eiden 1996, with unigrams).
+Each node of the tree is the beginning of a word; where words sound alike, the end of several.
+While a word is being spelled, its score is not known yet; the best of all words that begin alike
+stands for it ("language model look-ahead", Ortmanns, Ney and Eiden 1996, with unigrams).
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 ROOT = 0
 """The node at which every word begins."""
+
+MOST_ALIKE = 4
+"""Words that are kept of those that are written alike, the likeliest."""
 
 _PADDING = 255
 _LETTERS = 64  # whose bits are in one number
@@ -28,11 +31,15 @@ class Lexicon:
     Attributes:
         nodes: M. The last of them, `outside`, is no beginning of a word: whoever leaves the tree
             is there and stays there.
-        words: (M,) int32, the number of the word that ends at each node, -1 if none does.
-        look_ahead: (M,) float32, the highest score of any word that begins so; -inf outside.
+        words: (M,) int32, the number of the likeliest word that ends at each node, -1 if none does.
+        alike: (M,) int32, how many words end there, at most `MOST_ALIKE`.
+        numbers: those of all words, the likeliest of each node first.
+        first: (M,) int32, the place in `numbers` of the first of each node.
+        likeliest: (M,) int32, the number of the likeliest word that begins so, -1 outside.
+        look_ahead: (M,) float32, its score; -inf outside.
 
     Args:
-        words: W distinct words.
+        words: how each of W words is written in tokens.
         scores: (W,) of the words.
         tokens: all V tokens, at most 255, the blank first. Words that they cannot spell are left
             out.
@@ -49,7 +56,8 @@ class Lexicon:
         differs = np.ones(spelled.shape, dtype=bool)
         differs[1:] = np.logical_or.accumulate(spelled[1:] != spelled[:-1], axis=1)
         keys: list[NDArray[np.int64]] = []
-        look_ahead = [np.array([scores.max(initial=-np.inf)], dtype=np.float32)]
+        rising = scores.argsort(kind="stable")
+        likeliest = [rising[-1:]]
         node = np.zeros(len(spelled), dtype=np.int64)
         count = 1
         for depth in range(spelled.shape[1]):
@@ -57,16 +65,29 @@ class Lexicon:
             fresh = differs[:, depth] & reaches
             keys.append(node[fresh] * self._tokens + spelled[fresh, depth])
             place = np.cumsum(fresh) - 1
-            best = np.full(int(fresh.sum()), -np.inf, dtype=np.float32)
-            np.maximum.at(best, place[reaches], scores[reaches])
-            look_ahead.append(best)
+            best = np.zeros(int(fresh.sum()), dtype=np.int64)
+            reaching = rising[reaches[rising]]
+            best[place[reaching]] = reaching  # of those with the same place the last stays
+            likeliest.append(best)
             node = np.where(reaches, count + place, node)
             count += len(best)
         self.nodes = count + 1
         self.outside = count
+        best = np.concatenate(likeliest)
+        # Without a word, there still is the node at which all begin.
+        self.look_ahead = np.full(self.nodes, -np.inf, dtype=np.float32)
+        self.look_ahead[: len(best)] = scores[best]
+        self.likeliest = np.full(self.nodes, -1, dtype=np.int32)
+        self.likeliest[: len(best)] = numbers[best]
+        order = np.lexsort((-scores, node))
+        node, numbers = node[order], numbers[order]
+        rank = np.arange(len(node)) - node.searchsorted(node)
+        node, self.numbers = node[rank < MOST_ALIKE], numbers[rank < MOST_ALIKE].astype(np.int32)
+        self.alike = np.bincount(node, minlength=self.nodes).astype(np.int32)
+        self.first = (np.cumsum(self.alike) - self.alike).astype(np.int32)
         self.words = np.full(self.nodes, -1, dtype=np.int32)
-        self.words[node] = numbers
-        self.look_ahead = np.concatenate([*look_ahead, [np.float32(-np.inf)]]).astype(np.float32)
+        ending = self.alike > 0
+        self.words[ending] = self.numbers[self.first[ending]]
         self._link(np.concatenate(keys).astype(np.int64) if keys else np.zeros(0, np.int64))
 
     def _link(self, edges: NDArray[np.int64]) -> None:
@@ -103,16 +124,18 @@ def _spell(
     words: Sequence[str], tokens: Sequence[str]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Words as rows of token numbers, sorted, and the number of the word in each row."""
-    characters = np.full(128, _PADDING, dtype=np.uint8)
-    for number, token in enumerate(tokens):
-        if len(token) == 1 and token.isascii() and token != " ":
-            characters[ord(token)] = number
-    kept = [number for number, word in enumerate(words) if word and word.isascii()]
+    letters = {ord(token): number for number, token in enumerate(tokens) if len(token) == 1}
+    letters.pop(ord(" "), None)
+    beyond = max(letters, default=0) + 1
+    characters = np.full(beyond + 1, _PADDING, dtype=np.uint8)
+    characters[list(letters)] = list(letters.values())
+    kept = [number for number, word in enumerate(words) if word]
     lengths = np.array([len(words[number]) for number in kept], dtype=np.int64)
-    letters = np.frombuffer("".join(words[number] for number in kept).encode(), dtype=np.uint8)
+    text = "".join(words[number] for number in kept)
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     rows = np.full((len(kept), int(lengths.max(initial=0))), _PADDING, dtype=np.uint8)
     inside = np.arange(rows.shape[1]) < lengths[:, None]
-    rows[inside] = characters[letters]
+    rows[inside] = characters[np.minimum(codes, beyond)]
     spellable = ~((rows == _PADDING) & inside).any(axis=1)
     rows, numbers = rows[spellable], np.array(kept, dtype=np.int64)[spellable]
     # A shorter word comes before those that go on from it: the padding, seen as -1, is lowest.

@@ -1,18 +1,19 @@
-"""Phrases that a request expects, preferred letter by letter while they are being said.
+"""Phrases that a request expects, preferred token by token while they are being said.
 
-All phrases form one automaton over characters (Aho and Corasick 1975) that is always at the longest
+They are listened for as the model's tokens write them: by their letters, or by their sound.
+
+All phrases form one automaton over tokens (Aho and Corasick 1975) that is always at the longest
 beginning of a phrase that ends the text so far. A hypothesis is given a part of the phrase's bonus
-with each character that matches, loses all of it when it turns elsewhere, and keeps it when the
-phrase is complete, with whole words at both ends ("contextual biasing", Zhao et al. 2019).
+with each token that matches, loses all of it when it turns elsewhere, and keeps it when the phrase
+is complete, with whole words at both ends ("contextual biasing", Zhao et al. 2019).
 
-The scale. A boost of 1 is worth `NATS` nats for each character of the phrase, counting the end of
-each word as one; a boost of 20 is worth 20 times that, 2 nats. The bonus is for each character, so
-a long phrase must fit as well as a short one, character by character: it is heard instead of
-something else if it fits sound and language worse by less than boost times `NATS` a character. With
-20 it is heard even if each letter has one in 7 of the probability of what is heard otherwise. More
-than that finds no more: where a hundred phrases compete, those that nobody said then take the place
-of those that somebody did. Words that the language model does not know are not charged for that
-inside a phrase.
+The scale. A boost of 1 is worth `NATS` nats for each token of the phrase, counting the end of each
+word as one; a boost of 20 is worth 20 times that, 2 nats. The bonus is for each token, so a long
+phrase must fit as well as a short one, token by token: it is heard instead of something else if it
+fits sound and language worse by less than boost times `NATS` a token. With 20 it is heard even if
+each token has one in 7 of the probability of what is heard otherwise. More than that finds no more:
+where a hundred phrases compete, those that nobody said then take the place of those that somebody
+did. Words that the language model does not know are not charged for that inside a phrase.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from ossicle.data.text import normalize
 
 NATS = 0.1
-"""What a boost of 1 is worth for each character, in natural-log units."""
+"""What a boost of 1 is worth for each token, in natural-log units."""
 
 LARGEST_BOOST = 20.0
 MOST_PHRASES = 1000
@@ -90,8 +91,9 @@ class PhraseMatcher:
     Args:
         phrases: with boosts above 0.
         tokens: all V tokens, the blank first, a space among them.
-        unknown_prices: of a word, what each letter and its end costs because the language model
-            does not know it; given back inside phrases.
+        unknown_prices: of a word as it is written, what each token and its end costs because the
+            language model does not know it; given back inside phrases.
+        write: gives a text as it is written in tokens.
     """
 
     start = 1  # a word may begin: the state after a space
@@ -101,10 +103,11 @@ class PhraseMatcher:
         phrases: Sequence[Phrase],
         tokens: Sequence[str],
         unknown_prices: Callable[[str], NDArray[np.float64]] | None = None,
+        write: Callable[[str], str] = str,
     ) -> None:
         boosts: dict[str, float] = {}
         for phrase in phrases:
-            text = spoken(phrase.text)
+            text = write(spoken(phrase.text))
             boosts[text] = max(phrase.boost, boosts.get(text, 0.0))
         numbers = {token: number for number, token in enumerate(tokens)}
         self._space = numbers[" "]
@@ -115,8 +118,7 @@ class PhraseMatcher:
         for text, boost in sorted(boosts.items(), key=lambda item: len(item[0])):
             shares = _shares(text, boost, unknown_prices)
             node, worth, paid = self.start, 0.0, 0.0
-            for character, share in zip(text + " ", shares, strict=True):
-                token = numbers[character]
+            for token, share in zip(map(numbers.__getitem__, text + " "), shares, strict=True):
                 if token not in edges[node]:
                     edges[node][token] = len(edges)
                     edges.append({})
@@ -177,7 +179,7 @@ def _shares(
     boost: float,
     unknown_prices: Callable[[str], NDArray[np.float64]] | None,
 ) -> NDArray[np.float64]:
-    """What each character of a phrase and the end of its last word adds to its bonus."""
+    """What each token of a phrase and the end of its last word adds to its bonus."""
     shares = np.full(len(text) + 1, boost * NATS)
     if unknown_prices:
         begin = 0

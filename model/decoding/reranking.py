@@ -7,7 +7,7 @@ An LSTM language model reads whole sentences and what was said before them
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,26 +47,32 @@ class Reranker:
         rescorer: the language model.
         weights: how much it counts.
         said: what was said before the stream, the latest last.
+        spell: makes words of a text as the model's tokens write it.
     """
 
     def __init__(
-        self, rescorer: Rescorer, weights: RescoringWeights, said: Sequence[str] = ()
+        self,
+        rescorer: Rescorer,
+        weights: RescoringWeights,
+        said: Sequence[str] = (),
+        spell: Callable[[str], str] = str,
     ) -> None:
         self._rescorer = rescorer
         self._weights = weights
+        self._spell = spell
         self._said = deque(filter(None, said), maxlen=_REMEMBERED)
 
     def remember(self, text: str) -> None:
         """Take what an utterance said as context of the next."""
         if text:
-            self._said.append(text)
+            self._said.append(self._spell(text))
 
     def __call__(
         self, texts: Sequence[str], scores: Sequence[float]
     ) -> tuple[list[str], list[float]]:
         """The best texts and their new scores, best first; texts and scores are best first."""
         texts, old = texts[: self._weights.texts], np.array(scores[: self._weights.texts])
-        judged = self._rescorer.score(texts, "\n".join(self._said))
+        judged = self._rescorer.score([self._spell(text) for text in texts], "\n".join(self._said))
         new = self._weights.combine(texts, old, judged)
         order = np.argsort(-new, kind="stable").tolist()
         return [texts[number] for number in order], new[order].tolist()

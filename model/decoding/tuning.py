@@ -42,7 +42,7 @@ class HeardSet:
 
     Attributes:
         name: of the set.
-        references: in normal form.
+        references: in normal form, as the network's tokens write it.
         log_probs: of each utterance, (U, V).
     """
 
@@ -77,11 +77,17 @@ class Trial:
         return sum(self.rates) / len(self.rates)
 
 
-def hear_set(model: AcousticModel, name: str, groups: Iterable[Sequence[Utterance]]) -> HeardSet:
+def hear_set(
+    model: AcousticModel,
+    name: str,
+    groups: Iterable[Sequence[Utterance]],
+    write: Callable[[str], str] = str,
+) -> HeardSet:
     """What the network makes of a set.
 
     Args:
         groups: its recordings, those that are heard together.
+        write: gives a text as the model's tokens write it.
 
     Raises:
         AudioError: a recording cannot be decoded; names it.
@@ -91,7 +97,7 @@ def hear_set(model: AcousticModel, name: str, groups: Iterable[Sequence[Utteranc
     references: list[str] = []
     for group in groups:
         log_probs += hear(model, [read_recording(u.audio_filepath) for u in group])
-        references += [normalize(u.text) for u in group]
+        references += [write(normalize(u.text)) for u in group]
     if not any(references):
         raise ValueError(f"the set {name} has no text to tune with")
     return HeardSet(name, tuple(references), tuple(log_probs))
@@ -211,15 +217,23 @@ class Tuner:
         least = min(trial.mean for trial in trials)
         return next(trial for trial in trials if trial.mean <= least + WIDTH_TOLERANCE)
 
-    def rescoring(self, best: Trial, rescorer: Rescorer) -> tuple[RescoringWeights, float]:
-        """The best weights of rescoring, and the mean word error rate with them."""
+    def rescoring(
+        self, best: Trial, rescorer: Rescorer, spell: Callable[[str], str] = str
+    ) -> tuple[RescoringWeights, float]:
+        """The best weights of rescoring, and the mean word error rate with them.
+
+        Args:
+            best: what is rescored.
+            rescorer: the language model.
+            spell: makes words of a text as the model's tokens write it.
+        """
         lists = []
         for heard in self.sets:
             for candidates in self.search(heard, best.beam, best.language):
                 candidates = candidates[: RescoringWeights.texts]
                 texts = [self.text(candidate) for candidate in candidates]
                 scores = np.array([candidate.score for candidate in candidates])
-                lists.append((texts, scores, rescorer.score(texts)))
+                lists.append((texts, scores, rescorer.score([spell(text) for text in texts])))
         found = RescoringWeights(0.0), best.mean
         for weight in _RESCORING_WEIGHTS[1:].round(3).tolist():
             for word_score in _RESCORING_WORD_SCORES.round(3).tolist():

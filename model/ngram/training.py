@@ -102,7 +102,7 @@ def train_ngrams(
     for source, weight in zip(texts, weights, strict=True):
         report(f"weight {weight:.4f} of {source}")
     mixed = mixture(tables, models, weights)
-    trie = _prune(corpus, tables, mixed, weights, config, report)
+    trie = prune(corpus, tables, mixed, weights, config.size, report)
     about = {
         "settings": asdict(config),
         "texts": [
@@ -173,18 +173,23 @@ def _tokens(corpus: Corpus, sentences: Iterator[str]) -> NDArray[np.int32]:
     return np.array(tokens, np.int32)
 
 
-def _prune(
+def prune(
     corpus: Corpus,
     tables: Sequence[NgramTable],
     weights: NgramWeights,
     text_weights: Sequence[float],
-    config: NgramTrainingConfig,
-    report: Callable[[str], None],
+    megabytes: float | None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> NgramTrie:
-    if config.size is None:
+    """The model of estimates, with as many n-grams as its file has room for; None: with all.
+
+    Raises:
+        NgramError: the words alone take more.
+    """
+    if megabytes is None:
         everything = [np.ones(len(table), bool) for table in tables[1:]]
         return build_trie(corpus.words, tables, weights, everything)
-    limit = config.size * 1e6 - _ABOUT_BYTES
+    limit = megabytes * 1e6 - _ABOUT_BYTES
     costs = pruning_costs(tables, weights, text_weights)
     ngrams = sum(map(len, costs))
     wanted = min(ngrams, int(limit / _BYTES_PER_NGRAM))
@@ -202,9 +207,9 @@ def _prune(
     if best is None:
         alone = build_trie(corpus.words, tables, weights, most_costly(costs, 0))
         least = (len(encode_trie(alone)) + _ABOUT_BYTES) / 1e6
-        if least > config.size:
+        if least > megabytes:
             raise NgramError(
-                f"{len(corpus.words)} words alone take {least:.2f} MB, {config.size} are allowed: "
+                f"{len(corpus.words)} words alone take {least:.2f} MB, {megabytes} are allowed: "
                 "allow a larger size or take a smaller vocabulary"
             )
         best = alone

@@ -32,6 +32,7 @@ class Inspection:
         mel: log-mel frames (T, F), not normalised.
         features: how they were made.
         tokens: V.
+        units: what they are.
         log_probs: of the tokens, (U, V).
         heard: the best hypothesis.
     """
@@ -42,6 +43,7 @@ class Inspection:
     mel: NDArray[np.float64]
     features: FeatureConfig
     tokens: tuple[str, ...]
+    units: str
     log_probs: NDArray[np.float32]
     heard: Hypothesis
 
@@ -65,7 +67,7 @@ class Inspection:
             Wave("waveform", self.samples, SAMPLE_RATE),
             Heat("log-mel", scaled(self.mel), HOP / SAMPLE_RATE, hertz, 160),
             Heat("CTC tokens", likely, FRAME_SECONDS, names, max(10 * len(self.tokens), 100)),
-            Letters("letters", self.heard.tokens, FRAME_SECONDS),
+            Letters(self.units, self.heard.tokens, FRAME_SECONDS),
             Words("words", self.heard.words),
         ]
 
@@ -95,6 +97,7 @@ def inspect_recording(
         log_mel(samples, features),
         features,
         loaded.info.tokens,
+        loaded.info.units,
         log_probs,
         best,
     )

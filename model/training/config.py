@@ -110,6 +110,8 @@ class TrainingConfig(RunConfig):
         leaks: what of the validation data must not be in the training data; null asks for no
             check, as where a run validates on what it trains on.
         init: checkpoint or model folder whose weights to start from, if not from scratch.
+        pronunciations: folder with the pronouncing dictionary of a model of phonemes, such as a
+            model folder; a model of letters has none.
         augment: of samples; absent switches it off, as with the following.
         vocal_tract, equalizer, spec_augment: of log-mel frames.
         consistency: weight of the disagreement of two views of each batch, augmented differently
@@ -133,9 +135,20 @@ class TrainingConfig(RunConfig):
     checkpoint_every: int = 200
     leaks: LeakRules | None = field(default_factory=LeakRules)
     init: Path | None = None
+    pronunciations: Path | None = None
 
     def __post_init__(self) -> None:
         self.check_precision()
+        if self.model.units == "phonemes" and self.pronunciations is None:
+            raise ValueError(
+                "model.units is phonemes: name a folder with a pronouncing dictionary under "
+                "pronunciations, such as a model folder"
+            )
+        if self.model.units == "letters" and self.pronunciations is not None:
+            raise ValueError(
+                f"pronunciations is {self.pronunciations}, but letters need none: leave it out, "
+                "or set model.units to phonemes"
+            )
         if not self.consistency >= 0:
             raise ValueError(f"consistency is {self.consistency}: give a weight of 0 or more")
         if not 0 <= self.discrimination <= 1:

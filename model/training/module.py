@@ -30,13 +30,19 @@ class SpeechModule(pl.LightningModule):
     Args:
         config: the run.
         validation_names: of the validation sets, in the order of their loaders.
+        tokenizer: of its texts; None: its characters are those of the texts.
     """
 
-    def __init__(self, config: TrainingConfig, validation_names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        validation_names: Sequence[str] = (),
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.network = Network(config.model)
-        self.tokenizer = Tokenizer(config.model.characters)
+        self.tokenizer = tokenizer or Tokenizer(config.model.characters)
         self.validation_names = tuple(validation_names)
         self.trigrams: Tensor | None = None  # of letters, where all texts are weighed
         self.skipped_steps = 0
@@ -109,7 +115,7 @@ class SpeechModule(pl.LightningModule):
         self.trigrams = self.trigrams.to(log_probs.device)
         # Probabilities of whole texts in full precision.
         with torch.autocast(log_probs.device.type, enabled=False):
-            return log_partition(log_probs, frames, self.trigrams, self.tokenizer.encode(" ")[0])
+            return log_partition(log_probs, frames, self.trigrams, self.tokenizer.tokens.index(" "))
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Make dropout a function of seed and step, so that a resumed run repeats nothing."""
@@ -155,13 +161,17 @@ class SpeechModule(pl.LightningModule):
         self._outputs = {i: [] for i in range(len(self.validation_names))}
 
     def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
-        """Loss and greedy transcripts."""
+        """Loss and greedy transcripts, in tokens: letters or phonemes."""
         log_probs, frames = self.forward_batch(batch, augmented=False)
         loss, _ = self.loss(log_probs, frames, batch)
         name = self.validation_names[dataloader_idx]
         self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=len(batch.texts))
         rows = log_probs.float().cpu().numpy()
-        for row, count, text in zip(rows, frames.tolist(), batch.texts, strict=True):
+        texts = [
+            self.tokenizer.decode(target[:count].tolist())
+            for target, count in zip(batch.targets, batch.target_counts, strict=True)
+        ]
+        for row, count, text in zip(rows, frames.tolist(), texts, strict=True):
             decoder = GreedyDecoder(self.tokenizer.tokens, FRAME_SECONDS)
             decoder.advance(row[:count])
             hypothesis = decoder.hypothesis()

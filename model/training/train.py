@@ -28,6 +28,8 @@ from ossicle.model.config import HOP
 from ossicle.model.export import WEIGHTS, load_checkpoint, load_weights
 from ossicle.model.features import OVERLAP, LogMel
 from ossicle.model.network import Network
+from ossicle.model.pronunciation.dictionary import Pronunciations
+from ossicle.model.pronunciation.tokenizer import PhonemeTokenizer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.partition import letter_trigrams
@@ -93,18 +95,19 @@ def train(
         config.data,
         config.augment,
         seed=config.seed,
-        tokenizer=Tokenizer(config.model.characters),
+        tokenizer=tokenizer_of(config),
         progress=progress,
     )
     data.prepare_data()
     data.setup()
-    module = SpeechModule(config, data.validation_names)
+    module = SpeechModule(config, data.validation_names, data.tokenizer)
     if config.discrimination:
         module.trigrams = trigrams_of(data)
     if not resume:
         if config.init is not None:
             # With the statistics that those weights were trained on.
-            start_from(module.network, config.init)
+            if start_from(module.network, config.init):
+                _print(quiet, f"{config.init} has other tokens: the last layer begins anew")
         else:
             set_statistics(module.network.features, data)
         _print(quiet, f"{data.train_hours:.2f} h of speech an epoch; {data.census}")
@@ -127,6 +130,17 @@ def train(
     if module.trainer.is_global_zero:
         record(run, config, module, stretches, _facts(config, data, module))
     return module
+
+
+def tokenizer_of(config: TrainingConfig) -> Tokenizer:
+    """What makes token numbers of the texts of a run.
+
+    Raises:
+        DictionaryError: the pronouncing dictionary is missing or damaged.
+    """
+    if config.pronunciations is None:
+        return Tokenizer(config.model.characters)
+    return PhonemeTokenizer(Pronunciations.load(config.pronunciations))
 
 
 def check_leaks(data: DataConfig, rules: LeakRules) -> str:
@@ -192,26 +206,34 @@ def trigrams_of(data: SpeechDataModule) -> Tensor:
     """The letter model of the training recordings' texts; see `partition.py`."""
     recordings, tokenizer = data.train_recordings, data.tokenizer
     texts = (tokenizer.encode(recordings.utterance(i).text) for i in range(len(recordings)))
-    [space] = tokenizer.encode(" ")
-    return letter_trigrams(texts, len(tokenizer.tokens), space)
+    return letter_trigrams(texts, len(tokenizer.tokens), tokenizer.tokens.index(" "))
 
 
-def start_from(network: Network, source: Path) -> None:
+def start_from(network: Network, source: Path) -> bool:
     """Take the weights, feature statistics included, of a checkpoint or of a model folder.
+
+    Returns:
+        Whether the two have different tokens: then the layer that emits them stays as it was.
 
     Raises:
         ValueError: there are none, or they are of another shape.
     """
     if (source / WEIGHTS).is_file():
-        state = load_weights(source).state_dict()
+        other = load_weights(source)
     elif source.is_file():
-        state = load_checkpoint(source, network.config).state_dict()
+        other = load_checkpoint(source)
     else:
         raise ValueError(f"init is {source}: neither a checkpoint nor a folder with {WEIGHTS}")
+    state = other.state_dict()
+    renewed = other.config.tokens != network.config.tokens
+    if renewed:
+        own = network.state_dict()
+        state |= {name: own[name] for name in own if name.startswith("head.")}
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"the weights of {source} have another shape: {error}") from error
+    return renewed
 
 
 def _print(quiet: bool, text: str) -> None:

@@ -25,7 +25,7 @@ from ossicle.data.audio import read_audio
 from ossicle.data.manifest import read_manifest
 from ossicle.data.text import normalize
 from ossicle.model.decoding.annotation import Annotator
-from ossicle.model.decoding.decoders import SETTINGS
+from ossicle.model.decoding.decoders import SETTINGS, Decoding
 from ossicle.model.runtime import AcousticModel, find_model, transcribe_whole
 from torchaudio.functional import forced_align
 
@@ -104,6 +104,7 @@ def main() -> None:
             model.info.tokens, model.info.frame_seconds, {"times": settings.get("times")}, "greedy"
         ),
     }
+    decoding = Decoding.load(folder, model.info)
     print(f"{model.info.name}: {annotators['shifted'].shift}")
     judges: dict[str, Judge] = {"torchaudio": torchaudio_judge(model)}
     if find_spec("pocketsphinx"):
@@ -113,20 +114,21 @@ def main() -> None:
     differences: dict[tuple[str, str, str], list[float]] = {}
     for utterance in (u for m in options.manifests for u in read_manifest(m)[: options.limit]):
         samples, text = read_audio(utterance.audio_filepath), normalize(utterance.text)
+        written = decoding.write(text)
         state = model.settled_state(1)
         log_probs = transcribe_whole(model.step, state, samples[None], model.info.lookahead_frames)[
             0
         ]
         try:
             ours = {
-                name: annotate(log_probs, [text], [0.0])[0].words
+                name: annotate(log_probs, [written], [0.0])[0].words
                 for name, annotate in annotators.items()
             }
         except ValueError as error:  # said faster than the network writes
             print(f"{utterance.audio_filepath.name}: {error}")
             continue
         for judge, align in judges.items():
-            judged = align(samples, log_probs, text)
+            judged = align(samples, log_probs, written if judge == "torchaudio" else text)
             for name, words in ours.items() if judged else ():
                 for word, (start, end) in zip(words, judged or (), strict=True):
                     if word.confidence >= HEARD:

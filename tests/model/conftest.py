@@ -17,6 +17,7 @@ from ossicle.model.ngram.file import write_trie
 from ossicle.model.ngram.model import NgramModel
 from ossicle.model.ngram.text import TextSource
 from ossicle.model.ngram.training import NgramTrainingConfig, train_ngrams
+from ossicle.model.pronunciation.dictionary import Pronunciations
 from ossicle.model.runtime import PRETRAINED, AcousticModel, ModelInfo, find_model
 
 
@@ -59,8 +60,19 @@ def make_network(seed: int = 7, **sizes: int) -> Network:
 
 
 @pytest.fixture(scope="session")
-def shipped_network() -> Network:
-    folder = find_model()
+def shipped_folder() -> Path:
+    return find_model()
+
+
+@pytest.fixture(scope="session")
+def pronunciations(shipped_folder: Path) -> Pronunciations:
+    """Of the shipped model."""
+    return Pronunciations.load(shipped_folder)
+
+
+@pytest.fixture(scope="session")
+def shipped_network(shipped_folder: Path) -> Network:
+    folder = shipped_folder
     if not (folder / "weights.safetensors").exists():
         pytest.skip(f"{folder.relative_to(PRETRAINED)} has no float weights in this installation")
     return load_weights(folder)

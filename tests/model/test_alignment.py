@@ -17,7 +17,7 @@ from ossicle.data.manifest import read_manifest
 from ossicle.data.sample import sample_text
 from ossicle.model.decoding.alignment import TimeShift, align
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
-from ossicle.model.decoding.hypothesis import Word
+from ossicle.model.decoding.hypothesis import Hypothesis
 from ossicle.model.runtime import AcousticModel, find_model, transcribe_whole
 from torchaudio.functional import forced_align
 
@@ -65,7 +65,8 @@ def network_output(model: AcousticModel, samples: NDArray[np.float32]) -> NDArra
 
 
 def spell(model: AcousticModel, text: str) -> list[int]:
-    return [model.info.tokens.index(character) for character in text]
+    written = Decoding.load(find_model(), model.info).write(text)
+    return [model.info.tokens.index(character) for character in written]
 
 
 def test_equals_torchaudio_on_a_networks_output(
@@ -158,19 +159,19 @@ def judged_words(
     return times
 
 
-def check_times(model: AcousticModel, words: tuple[Word, ...], log_probs: NDArray[np.float32]):
-    text = " ".join(word.text for word in words)
+def check_times(model: AcousticModel, final: Hypothesis, log_probs: NDArray[np.float32]):
+    tokens = [model.info.tokens.index(token) for token in final.written]
     separator = model.info.tokens.index(" ")
-    judged = judged_words(log_probs, spell(model, text), separator, model.info.frame_seconds)
-    assert len(judged) == len(words)
-    for word, (start, end) in zip(words, judged, strict=True):
+    judged = judged_words(log_probs, tokens, separator, model.info.frame_seconds)
+    assert len(judged) == len(final.words)
+    for word, (start, end) in zip(final.words, judged, strict=True):
         assert word.start == pytest.approx(start, abs=JUDGED + 1e-6), word
         assert word.end == pytest.approx(end, abs=JUDGED + 1e-6), word
 
 
 @pytest.fixture(params=["greedy", "beam"])
 def finals(request, shipped_int8: AcousticModel):
-    """From log-probabilities to the words of the final, by the shipped model's decoder."""
+    """From log-probabilities to the final, by the shipped model's decoder."""
     decoding = Decoding.load(find_model(), shipped_int8.info)
     config = DecodingConfig(search=request.param)
     try:
@@ -178,11 +179,11 @@ def finals(request, shipped_int8: AcousticModel):
     except ValueError as error:
         pytest.skip(str(error))
 
-    def decode(log_probs: NDArray[np.float32]) -> tuple[Word, ...]:
+    def decode(log_probs: NDArray[np.float32]) -> Hypothesis:
         decoder = decoding.decoder(config)
         for piece in np.array_split(log_probs, max(len(log_probs) // 4, 1)):
             decoder.advance(piece)
-        return decoder.finish()[0].words
+        return decoder.finish()[0]
 
     return decode
 
@@ -194,9 +195,9 @@ class TestFinalWords:
         self, shipped_int8: AcousticModel, sample: NDArray[np.float32], finals
     ) -> None:
         log_probs = network_output(shipped_int8, sample)
-        words = finals(log_probs)
-        assert len(words) > 10
-        check_times(shipped_int8, words, log_probs)
+        final = finals(log_probs)
+        assert len(final.words) > 10
+        check_times(shipped_int8, final, log_probs)
 
     @pytest.mark.parametrize("name", ["dev-libri", "dev-crowd", "dev-prompts", "dev-acted"])
     def test_of_development_speech(self, shipped_int8: AcousticModel, finals, name: str) -> None:
@@ -205,7 +206,7 @@ class TestFinalWords:
         count = 0
         for utterance in read_manifest(SPEECH / f"{name}.jsonl")[:3]:
             log_probs = network_output(shipped_int8, read_audio(utterance.audio_filepath))
-            words = finals(log_probs)
-            count += len(words)
-            check_times(shipped_int8, words, log_probs)
+            final = finals(log_probs)
+            count += len(final.words)
+            check_times(shipped_int8, final, log_probs)
         assert count > 10

@@ -15,6 +15,7 @@ from ossicle.data.sample import sample_path, sample_text
 from ossicle.model.decoding.calibration import Judged, fit_confidences
 from ossicle.model.decoding.confidence import EVIDENCE, Calibration
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig, write_settings
+from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
 from ossicle.model.runtime import ModelInfo, find_model
 from ossicle.service.cli import app
 from typer.testing import CliRunner
@@ -92,7 +93,7 @@ def manifest(tmp_path: Path, sample: np.ndarray) -> Path:
 def model(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
-    for name in ("config.json", "model.int8.onnx"):
+    for name in ("config.json", "model.int8.onnx", DICTIONARY, GRAPHONES):
         shutil.copy(find_model() / name, folder)
     (folder / "decoding.json").write_text('{"word_score": 0.5}')
     return folder

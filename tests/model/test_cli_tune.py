@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ossicle.data.sample import sample_path
 from ossicle.model.decoding.decoders import Decoding, DecodingSettings
+from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
 from ossicle.model.runtime import ModelInfo, find_model
 from ossicle.service.cli import app
 from typer.testing import CliRunner
@@ -24,7 +25,7 @@ def tune(*arguments: object):
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
-    for name in ("config.json", "model.int8.onnx"):
+    for name in ("config.json", "model.int8.onnx", DICTIONARY, GRAPHONES):
         shutil.copy(find_model() / name, folder)
     return folder
 

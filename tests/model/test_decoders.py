@@ -16,6 +16,7 @@ from ossicle.model.decoding.hypothesis import GreedyDecoder
 from ossicle.model.decoding.language import LanguageWeights
 from ossicle.model.decoding.reranking import RescoringWeights
 from ossicle.model.ngram.model import NgramModel
+from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
 from ossicle.model.runtime import ModelError, ModelInfo, find_model
 
 INFO = ModelInfo("test", "", "en-US", "", Tokenizer().tokens, 0)
@@ -85,7 +86,8 @@ def test_settings_are_what_the_file_says() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, ngram_file: Path) -> Path:
-    shutil.copy(find_model() / "config.json", tmp_path)
+    for name in ("config.json", DICTIONARY, GRAPHONES):
+        shutil.copy(find_model() / name, tmp_path)
     shutil.copy(ngram_file, tmp_path)
     return tmp_path
 

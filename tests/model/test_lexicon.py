@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
-from ossicle.model.decoding.lexicon import ROOT, Lexicon
+from ossicle.model.decoding.lexicon import MOST_ALIKE, ROOT, Lexicon
 
 TOKENIZER = Tokenizer()
 
@@ -40,6 +40,37 @@ def test_every_word_is_found_and_nothing_else(scores: dict[str, float]) -> None:
         for letter in "abz'q":
             outside = beginning + letter not in beginnings
             assert (reach(lexicon, beginning + letter) == lexicon.outside) == outside
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text(alphabet="ab", min_size=1, max_size=3), st.floats(-20, 0, width=32)),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_words_written_alike_end_at_one_node_the_likeliest_first(
+    words: list[tuple[str, float]],
+) -> None:
+    written = [word for word, _ in words]
+    scores = np.array([score for _, score in words], np.float32)
+    lexicon = Lexicon(written, scores, TOKENIZER.tokens)
+    for word in set(written):
+        node = reach(lexicon, word)
+        first, count = lexicon.first[node], lexicon.alike[node]
+        found = lexicon.numbers[first : first + count]
+        alike = [number for number, other in enumerate(written) if other == word]
+        assert count == min(len(alike), MOST_ALIKE) == len(set(found.tolist()))
+        assert set(found.tolist()) <= set(alike)
+        assert scores[found].tolist() == sorted(scores[alike].tolist(), reverse=True)[:count]
+        assert lexicon.words[node] == found[0]
+
+
+def test_tokens_may_be_any_characters() -> None:
+    tokens = ("<blank>", " ", "ʧ", "ʌ", "t")
+    lexicon = Lexicon(["tʌʧ", "ʧʌ", "tʌ𝄞", "tʌx"], np.zeros(4, np.float32), tokens)
+    assert sorted(lexicon.numbers.tolist()) == [0, 1]
 
 
 def test_who_leaves_the_tree_stays_outside() -> None:

@@ -18,6 +18,7 @@ from ossicle.model.lstm_lm.export import export_language_model
 from ossicle.model.lstm_lm.network import LanguageNetwork
 from ossicle.model.lstm_lm.units import BASE, Units
 from ossicle.model.ngram.model import NgramModel
+from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
 from ossicle.model.runtime import ModelInfo, find_model
 
 INFO = ModelInfo("test", "", "en-US", "", Tokenizer().tokens, 0)
@@ -110,7 +111,8 @@ def test_finals_are_reranked_and_known_to_the_next(ngrams: NgramModel, rescorer:
 def test_it_is_asked_only_if_it_has_a_weight(
     language_model: Path, ngram_file: Path, tmp_path: Path
 ) -> None:
-    for file in (find_model() / "config.json", ngram_file, language_model):
+    shipped = [find_model() / name for name in ("config.json", DICTIONARY, GRAPHONES)]
+    for file in (*shipped, ngram_file, language_model):
         shutil.copy(file, tmp_path)
     decoding = Decoding.load(tmp_path, ModelInfo.load(tmp_path))
     assert decoding.rescorer is not None

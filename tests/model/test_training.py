@@ -23,7 +23,8 @@ from ossicle.data.spectral import Equalizer, SpecAugment, VocalTractWarp
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
 from ossicle.model.decoding.hypothesis import GreedyDecoder
-from ossicle.model.export import export, load_checkpoint
+from ossicle.model.export import copy_pronunciations, export, load_checkpoint
+from ossicle.model.folder import LoadedModel
 from ossicle.model.runtime import find_model
 from ossicle.model.training.config import OptimConfig, TrainingConfig
 from ossicle.model.training.curves import read_curves
@@ -401,3 +402,51 @@ def _part(manifest: Path, folder: Path, every: int) -> Path:
     path = folder / f"part-{every}.jsonl"
     write_manifest(path, read_manifest(manifest)[::every])
     return path
+
+
+def test_phonemes_are_trained_from_a_network_of_letters(
+    manifest: Path, tmp_path: Path, shipped_folder: Path
+) -> None:
+    letters = replace(configuration(manifest), optim=OptimConfig(steps=1))
+    first = train(letters, tmp_path / "letters", quiet=True).network
+    config = replace(
+        letters,
+        model=replace(TINY, units="phonemes", characters=()),
+        pronunciations=shipped_folder,
+        init=tmp_path / "letters" / "resume.ckpt",
+        optim=OptimConfig(steps=1, learning_rate=0.0),
+        discrimination=0.5,
+    )
+    module = train(config, tmp_path / "phonemes", quiet=True)
+    assert module.network.config.vocabulary == 42
+    assert module.tokenizer.decode(module.tokenizer.encode("maybe so")) == "mAbi sO"
+    learnt, before = module.network.state_dict(), load_checkpoint(config.init).state_dict()
+    for name in learnt:
+        if not name.startswith("head."):
+            torch.testing.assert_close(learnt[name], before[name], atol=1e-6, rtol=0, msg=name)
+    assert learnt["head.weight"].shape == (42, 32)
+    assert first.config.vocabulary == 29
+    # What is exported has the dictionary with it, from a checkpoint and from a folder's weights.
+    for source, folder in (
+        (tmp_path / "phonemes" / "resume.ckpt", tmp_path / "model"),
+        (tmp_path / "model" / "weights.safetensors", tmp_path / "copy"),
+    ):
+        export(module.network, folder)
+        copy_pronunciations(source, folder)
+        loaded = LoadedModel.load(folder)
+        assert loaded.info.units == "phonemes"
+        assert loaded.decoding.write("maybe so") == "mAbi sO"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": ModelConfig(units="phonemes")}, "name a folder with a pronouncing dictionary"),
+        ({"pronunciations": Path("model")}, "letters need none"),
+    ],
+)
+def test_units_and_pronunciations_belong_together(
+    manifest: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(configuration(manifest), **changes)

@@ -11,6 +11,7 @@ import click
 import pytest
 import typer
 from ossicle.data.sample import sample_path
+from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
 from ossicle.model.runtime import find_model
 from ossicle.service.cli import app
 from typer.testing import CliRunner
@@ -86,6 +87,10 @@ CASES = [
     ("lm train SAMPLE -o x.ngram", 1, "is not UTF-8 text"),
     ("lm score missing notes.txt", 1, "cannot read the language model missing"),
     ("lm show half-lm", 1, "half-lm/lm.ngram is damaged"),
+    ("dictionary make notes.txt --cmudict missing.dict -o made", 1, "dictionary missing.dict"),
+    ("dictionary make empty.wav --cmudict notes.txt -o made", 1, "'is' is no phoneme"),
+    ("dictionary show word --model empty-config", 1, "is no model configuration"),
+    ("dictionary show word --model missing", 1, "there is no model 'missing'"),
     ("evaluate missing.jsonl", 1, "cannot read missing.jsonl"),
     ("evaluate notes.txt", 1, "not valid JSON"),
     ("tune missing.jsonl", 1, "cannot read missing.jsonl"),
@@ -115,7 +120,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "empty.wav").touch()
     (place / "notes.txt").write_text("this is a text about audio\n")
     good = find_model(None)
-    parts = ("config.json", "decoding.json", "lm.ngram", "model.int8.onnx")
+    parts = ("config.json", "decoding.json", "lm.ngram", "model.int8.onnx", DICTIONARY, GRAPHONES)
     for name, damaged in {
         "half": "model.int8.onnx",
         "torn": "model.int8.onnx",

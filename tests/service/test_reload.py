@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from calls import until
 from ossicle.model.folder import LoadedModel, model_digest
+from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
 from ossicle.model.runtime import ModelError, find_model
 from ossicle.service.client import InvalidRequestError, SpeechClient
 from processes import Served, serve, stop
@@ -43,7 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundled = find_model(os.environ.get("OSSICLE_MODEL"))
     copied = tmp_path_factory.mktemp("models") / "model"
     copied.mkdir()
-    for name in ("config.json", GRAPH, "decoding.json", "lm.ngram", "lm.lstm.onnx"):
+    words = ("lm.ngram", "lm.lstm.onnx", DICTIONARY, GRAPHONES)
+    for name in ("config.json", GRAPH, "decoding.json", *words):
         if (bundled / name).exists():
             shutil.copy(bundled / name, copied / name)
     return copied

@@ -107,12 +107,12 @@ class WaveringDecoder(GreedyDecoder):
     """Hears another first letter once there is a second word, and is not sure of that."""
 
     def _wavers(self) -> bool:
-        return len(super().hypothesis().words) > 1
+        return len(super()._written().words) > 1
 
-    def hypothesis(self) -> Hypothesis:
+    def _written(self) -> Hypothesis:
         first, *others = self._emitted or [None]
         if first is None or not self._wavers():
-            return super().hypothesis()
+            return super()._written()
         return spell_hypothesis([replace(first, text="t"), *others], self._frame_seconds)
 
     def agreement(self) -> list[float]:

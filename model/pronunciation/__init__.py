@@ -1,0 +1,1 @@
+"""How words are pronounced and pronunciations are spelt: graphones."""

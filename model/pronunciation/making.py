@@ -1,0 +1,76 @@
+"""Making a pronouncing dictionary: what a published one says, and for the rest a pronouncer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ossicle.model.pronunciation.dictionary import DictionaryError
+from ossicle.model.pronunciation.phonemes import from_arpabet, from_misaki, with_s
+
+_UNSTRESSED = {"a": from_arpabet(["AH0"]), "the": from_arpabet(["DH", "AH0"])}
+"""Words that dictionaries give as they are said alone, which they hardly ever are."""
+
+_WORD = re.compile(r"'?[a-z]+(?:'[a-z]+)*'?")
+
+
+def read_cmudict(path: Path) -> dict[str, str]:
+    """The first pronunciations of the CMU Pronouncing Dictionary, `cmudict.dict`.
+
+    Raises:
+        DictionaryError: there is no such file, or a line of it is no pronunciation.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DictionaryError(f"cannot read the dictionary {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DictionaryError(f"the dictionary {path} is not UTF-8 text: {error}") from error
+    known: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        word, *symbols = line.partition("#")[0].split()
+        if not _WORD.fullmatch(word):
+            continue  # other pronunciations, "word(2)", and abbreviations
+        try:
+            known[word] = from_arpabet(symbols)
+        except ValueError as error:
+            raise DictionaryError(f"{path}, line {number}: {error}") from error
+    if not known:
+        raise DictionaryError(f"{path} has no words: give cmudict.dict")
+    return known | _UNSTRESSED
+
+
+def pronouncer() -> Callable[[str], str]:
+    """What pronounces any word, by rules and a network; "" if it cannot.
+
+    Raises:
+        DictionaryError: its package is not installed.
+    """
+    try:
+        from hibari.g2p import G2P
+    except ImportError as error:
+        raise DictionaryError(
+            "words that the dictionary lacks are pronounced by hibari-tts: "
+            "pip install 'ossicle[tts]'"
+        ) from error
+    pronounce = G2P()
+    return lambda word: from_misaki(pronounce(word))
+
+
+def make_dictionary(
+    words: Iterable[str], known: dict[str, str], pronounce: Callable[[str], str]
+) -> dict[str, str]:
+    """Pronunciations of words in normal form, and of all that are `known`.
+
+    Args:
+        pronounce: gives those of words that are not known, nor known without their 's; a word for
+            which it gives "" is left out.
+    """
+    made = dict(known)
+    for word in set(words) - known.keys():
+        stem = word.removesuffix("'s")
+        sound = with_s(known[stem]) if stem in known and stem != word else pronounce(word)
+        if sound:
+            made[word] = sound
+    return made

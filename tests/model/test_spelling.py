@@ -1,0 +1,173 @@
+"""Models whose tokens are phonemes: from pronunciations to words, in every decoder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from ossicle.model.config import ModelConfig
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase, Search
+from ossicle.model.decoding.hypothesis import Decoder, Hypothesis, Word
+from ossicle.model.decoding.language import Language, LanguageWeights
+from ossicle.model.decoding.spelling import Speller
+from ossicle.model.ngram.model import NgramModel
+from ossicle.model.pronunciation.dictionary import Pronunciations
+from ossicle.model.runtime import ModelInfo
+
+TOKENS = ModelConfig(units="phonemes").tokens
+INFO = ModelInfo("test", "", "en-US", "", TOKENS, 0, units="phonemes")
+
+
+@pytest.fixture(scope="module")
+def language(ngrams: NgramModel, pronunciations: Pronunciations) -> Language:
+    return Language(ngrams, TOKENS, LanguageWeights(), pronunciations.pronounce)
+
+
+@pytest.fixture
+def decoding(ngrams: NgramModel, pronunciations: Pronunciations) -> Decoding:
+    return Decoding(INFO, ngrams, pronunciations=pronunciations)
+
+
+def heard(written: str, sure: float = 0.98) -> NDArray[np.float32]:
+    """Log-probabilities (U, V) of a network that hears this: two frames a token, one a blank."""
+    rows = []
+    for character in written:
+        rows += [TOKENS.index(character)] * 2 + [0]
+    probs = np.full((len(rows), len(TOKENS)), (1 - sure) / (len(TOKENS) - 1))
+    probs[np.arange(len(rows)), rows] = sure
+    return np.log(probs).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "we see the sea",
+        "they see it",
+        "we saw the two of them",
+        "it is too late to see them",
+        "the boys' dog ran",
+        "",
+    ],
+)
+def test_the_words_around_tell_which_word_it_is(
+    text: str, language: Language, pronunciations: Pronunciations
+) -> None:
+    assert Speller(pronunciations, language).text(pronunciations.pronounce_text(text)) == text
+
+
+def test_words_that_sound_alike_share_a_node_and_the_likeliest_counts(
+    language: Language, ngrams: NgramModel
+) -> None:
+    numbers = language.words_of("tu")
+    assert {ngrams.words[number] for number in numbers} == {"to", "two", "too"}
+    assert language.words_of("tutu") == []
+    assert [ngrams.words[number] for number in language.words_of("kæt")] == ["cat"]
+    node = np.array([0])
+    for phoneme in "tu":
+        node = language.lexicon.follow(node, np.array([TOKENS.index(phoneme)]))
+    for before in ("the", "is", "late", "cat"):
+        _, context = ngrams.score(np.array([0]), ngrams.numbers([before]))
+        each, after = ngrams.score(np.repeat(context, 3), np.array(numbers, np.int32))
+        nodes = np.array([node[0], language.lexicon.outside, node[0]])
+        score, context_after = language.word_scores(np.repeat(context, 3), nodes)
+        expected = each.max() * language.weights.lm_weight + language.weights.word_score
+        assert score[[0, 2]] == pytest.approx([expected, expected])
+        assert context_after[[0, 2]].tolist() == [after[each.argmax()]] * 2
+
+
+def test_what_no_word_sounds_like_is_spelled_by_rules(
+    language: Language, pronunciations: Pronunciations
+) -> None:
+    text = Speller(pronunciations, language).text("ðə blɪkstʌmp")
+    assert text.split()[0] == "the"
+    assert set(text.split()[1]) <= set("abcdefghijklmnopqrstuvwxyz'")
+
+
+def test_a_word_that_is_begun_is_shown_as_the_likeliest_that_begins_so(
+    language: Language, pronunciations: Pronunciations
+) -> None:
+    speller = Speller(pronunciations, language)
+
+    def partial(sounds: str) -> str:
+        words = tuple(Word(sound, 0.0, 0.0, 1.0) for sound in sounds.split())
+        return speller.partial(Hypothesis("", 1.0, (), words)).text
+
+    assert partial("ðə kæ") == "the cat"
+    assert partial("ðə kæt sæ") == "the cat sat"
+    assert partial("ðə blɪk").startswith("the b")
+    assert speller.text("ðə kæ") != "the cat"
+
+
+WORDS = ("see", "sea", "the", "two", "to", "dog", "sat", "blick")
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(st.sampled_from(WORDS), max_size=6), max_size=6))
+def test_a_speller_that_has_spelled_before_spells_as_a_new_one(
+    language: Language, pronunciations: Pronunciations, texts: list[list[str]]
+) -> None:
+    used = Speller(pronunciations, language)
+    for words in texts:
+        sounds = tuple(Word(pronunciations.pronounce(w), 0.0, 0.0, 1.0) for w in words)
+        hypothesis = Hypothesis("", 1.0, (), sounds)
+        fresh = Speller(pronunciations, language)
+        assert used.partial(hypothesis) == fresh.partial(hypothesis)
+        assert used.finals([hypothesis]) == fresh.finals([hypothesis])
+        assert len(used.partial(hypothesis).words) == len(words)
+
+
+def test_equal_texts_are_given_once(language: Language, pronunciations: Pronunciations) -> None:
+    sea = Hypothesis("si", 0.9, (), (Word("si", 0.0, 1.0, 0.9),), -0.1)
+    dog = Hypothesis("dɔɡ", 0.5, (), (Word("dɔɡ", 0.0, 1.0, 0.5),), -2.0)
+    speller = Speller(pronunciations, language)
+    finals = speller.finals([sea, dog, replace(sea, score=-3.0)])
+    assert [(f.text, f.score) for f in finals] == [(speller.text("si"), -0.1), ("dog", -2.0)]
+
+
+@pytest.mark.parametrize("search", ["beam", "greedy"])
+def test_decoders_give_words_and_keep_their_sounds(decoding: Decoding, search: Search) -> None:
+    decoder = decoding.decoder(DecodingConfig(search=search))
+    log_probs = heard("wi si ðə si")
+    decoder.advance(log_probs)
+    for hypothesis in (decoder.hypothesis(), decoder.finish()[0]):
+        assert hypothesis.text == "we see the sea"
+        assert hypothesis.written == "wi si ðə si"
+        assert [word.text for word in hypothesis.words] == hypothesis.text.split()
+        starts = [word.start for word in hypothesis.words]
+        assert starts == pytest.approx([0.04 * 3 * place for place in (0, 3, 6, 9)], abs=0.05)
+    assert len(decoder.agreement()) == 4
+    decoder.reset()
+    decoder.advance(heard("ðə kæt"))
+    assert decoder.finish()[0].text == "the cat"
+
+
+def said(decoder: Decoder, written: str, sure: float = 0.98) -> str:
+    decoder.advance(heard(written, sure))
+    return decoder.finish()[0].text
+
+
+def test_phrases_are_listened_for_by_their_sound(decoding: Decoding) -> None:
+    sounds = decoding.write("ossicle sees the sea")
+    plain, expecting = (
+        said(decoding.decoder(DecodingConfig(phrases=phrases)), sounds, 0.9)
+        for phrases in ((), (Phrase("Ossicle", 20.0), Phrase("seize the C", 20.0)))
+    )
+    assert plain.endswith("sees the sea")
+    assert expecting == "ossicle seize the c"
+
+
+def test_a_model_without_language_model_spells_by_its_dictionary(
+    pronunciations: Pronunciations,
+) -> None:
+    decoding = Decoding(INFO, pronunciations=pronunciations)
+    assert said(decoding.decoder(), "ðə kæt").startswith("the ")
+    assert decoding.spell("ðə") == "the"
+
+
+def test_a_model_of_letters_writes_as_it_spells(ngrams: NgramModel) -> None:
+    decoding = Decoding(ModelInfo("test", "", "en-US", "", ModelConfig().tokens, 0), ngrams)
+    assert decoding.write("the cat") == decoding.spell("the cat") == "the cat"
