@@ -108,7 +108,6 @@ class Batch(NamedTuple):
         sample_counts: (B,) int64.
         targets: (B, S) int64 token numbers, zeros behind each text's end.
         target_counts: (B,) int64.
-        texts: B reference texts.
         seed: for augmentation that happens after the batch is made.
     """
 
@@ -116,12 +115,11 @@ class Batch(NamedTuple):
     sample_counts: Tensor
     targets: Tensor
     target_counts: Tensor
-    texts: list[str]
     seed: int
 
 
-Item = tuple[NDArray[np.float32], list[int], str, int]
-"""Samples (N,), token numbers, text, and a seed for augmentation of the batch."""
+Item = tuple[NDArray[np.float32], list[int], int]
+"""Samples (N,), token numbers, and a seed for augmentation of the batch."""
 
 
 class Recordings(Dataset[Item]):
@@ -168,32 +166,30 @@ class Recordings(Dataset[Item]):
         epoch, index = key
         cache, row = self._rows[index]
         samples = self._caches[cache][row]
-        text = self._caches[cache].utterances[row].text
-        tokens = self._tokenizer.encode(text)
+        tokens = self._tokenizer.encode(self._caches[cache].utterances[row].text)
         rng = np.random.default_rng((self._seed, epoch, index))
         if self._augmenter is not None:
             augmented = self._augmenter(samples, rng)
             # Speech sped up may get too short for its text; then it is taken as spoken.
             if fits_in_frames(tokens, len(augmented) // FRAME_SAMPLES):
                 samples = augmented
-        return samples, tokens, text, int(rng.integers(2**31))
+        return samples, tokens, int(rng.integers(2**31))
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """Pad recordings and targets to the longest of each, samples to whole 40 ms frames."""
-    longest = max(len(samples) for samples, _, _, _ in items)
+    longest = max(len(samples) for samples, _, _ in items)
     padded = np.zeros((len(items), -(-longest // FRAME_SAMPLES) * FRAME_SAMPLES), dtype=np.float32)
-    targets = np.zeros((len(items), max(len(t) for _, t, _, _ in items)), dtype=np.int64)
-    for i, (samples, tokens, _, _) in enumerate(items):
+    targets = np.zeros((len(items), max(len(t) for _, t, _ in items)), dtype=np.int64)
+    for i, (samples, tokens, _) in enumerate(items):
         padded[i, : len(samples)] = samples
         targets[i, : len(tokens)] = tokens
     return Batch(
         torch.from_numpy(padded),
-        torch.tensor([len(samples) for samples, _, _, _ in items]),
+        torch.tensor([len(samples) for samples, _, _ in items]),
         torch.from_numpy(targets),
-        torch.tensor([len(tokens) for _, tokens, _, _ in items]),
-        [text for _, _, text, _ in items],
-        items[0][3],
+        torch.tensor([len(tokens) for _, tokens, _ in items]),
+        items[0][2],
     )
 
 

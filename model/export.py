@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from ossicle.model.config import FRAME_SAMPLES, ModelConfig
 from ossicle.model.network import Network, RecurrentLayer
-from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
 from ossicle.model.quantization import fold_norms, quantize_lstms
 from ossicle.model.runtime import INT8_CELLS, AcousticModel, Precision, transcribe_whole
 from ossicle.model.training.curves import keep_curves
@@ -171,25 +170,6 @@ def copy_record(run: Path, folder: Path) -> bool:
         (folder / "training.json").write_bytes((run / "run.json").read_bytes())
     keep_curves(run, folder)
     return True
-
-
-def copy_pronunciations(source: Path, folder: Path) -> None:
-    """Put the pronouncing dictionary that a network of phonemes was trained with beside it.
-
-    Args:
-        source: a checkpoint of a run, or the weights of a model folder.
-
-    Raises:
-        OSError: it is no longer where the run's configuration says.
-    """
-    origin = source.parent
-    if source.suffix != ".safetensors":
-        from ossicle.model.training.config import TrainingConfig
-
-        origin = TrainingConfig.load(origin / "config.yaml").pronunciations or origin
-    for name in (DICTIONARY, GRAPHONES):
-        if (origin / name).resolve() != (folder / name).resolve():
-            (folder / name).write_bytes((origin / name).read_bytes())
 
 
 def write_onnx(network: Network, path: Path) -> None:

@@ -126,13 +126,13 @@ def export_command(
         WEIGHTS,
         average,
         check_parity,
-        copy_pronunciations,
         copy_record,
         export,
         load_checkpoint,
         load_weights,
     )
     from ossicle.model.lstm_lm.export import is_language_checkpoint
+    from ossicle.model.pronunciation.dictionary import copy_dictionary
     from ossicle.model.runtime import INT8_CELLS, ModelError
 
     def load(path: Path) -> Network:
@@ -160,7 +160,7 @@ def export_command(
         export(network, folder, name=name)
         copy_record(checkpoint.parent, folder)
         if network.config.units == "phonemes":
-            copy_pronunciations(checkpoint, folder)
+            copy_dictionary(checkpoint.parent, folder)
         exact = check_parity(network, folder, "float", samples[None])
         _out.print(str(exact), highlight=False)
         cell = network.config.network.recurrence.cell

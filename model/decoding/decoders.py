@@ -256,16 +256,18 @@ class Decoding:
         if config.beam_width:
             beam = replace(beam, width=config.beam_width)
         weights = self.settings.rescoring
+        speller = self._speller(phrases)
         reranker = None
         if self._rescorer and weights.weight:
-            reranker = Reranker(self._rescorer, weights, config.said, self.spell)
+            spell = speller.text if speller else str
+            reranker = Reranker(self._rescorer, weights, config.said, spell)
         return BeamDecoder(
             info.tokens,
             info.frame_seconds,
             partial(BeamSearch, scorer, beam),
             annotator,
             reranker,
-            self._speller(phrases),
+            speller,
         )
 
     def _speller(self, phrases: tuple[Phrase, ...] = ()) -> Speller | None:

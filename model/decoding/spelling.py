@@ -104,12 +104,15 @@ class Speller:
             words.append(self._begun(language, sounds[-1]))
         else:
             words = self._likeliest(language, sounds, whole)
-        for begin in range(len(sounds)):
+        begin = 0
+        while begin < len(sounds):
             for end in range(min(begin + self._longest, len(sounds)), begin, -1):
                 expected = self._expected.get(tuple(sounds[begin:end]))
                 if expected:
                     words[begin:end] = expected
+                    begin = end - 1
                     break
+            begin += 1
         return words
 
     def _begun(self, language: Language, sound: str) -> str:

@@ -111,6 +111,18 @@ def read_dictionary(path: Path) -> dict[str, str]:
     return known
 
 
+def copy_dictionary(source: Path, folder: Path) -> None:
+    """Put the dictionary and the guesser of one folder into another, which may be the same.
+
+    Raises:
+        OSError: one of the two is missing, or cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (DICTIONARY, GRAPHONES):
+        if (source / name).resolve() != (folder / name).resolve():
+            (folder / name).write_bytes((source / name).read_bytes())
+
+
 def write_dictionary(known: Mapping[str, str], path: Path) -> None:
     """Write a file that `read_dictionary` reads; the same words make the same bytes."""
     lines: Iterable[str] = (f"{word} {known[word]}\n" for word in sorted(known))

@@ -165,7 +165,7 @@ class SpeechModule(pl.LightningModule):
         log_probs, frames = self.forward_batch(batch, augmented=False)
         loss, _ = self.loss(log_probs, frames, batch)
         name = self.validation_names[dataloader_idx]
-        self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=len(batch.texts))
+        self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=len(batch.targets))
         rows = log_probs.float().cpu().numpy()
         texts = [
             self.tokenizer.decode(target[:count].tolist())

@@ -6,6 +6,8 @@ A run is a folder:
     run.json        seed, manifest digests, git commits, hardware, versions, wall time
     curves.png      the curves so far, drawn when a stretch ends; curves.csv, the same as numbers
     curves/         a CSV for each stretch of the run (`curves.py` reads them together)
+    pronunciations.txt.gz, graphones.ngram
+                    how words were pronounced, where tokens are phonemes
     tensorboard/    the same curves and sample transcripts
     plateau.ckpt    the last before the learning rate fell, from which a longer run goes on
     resume.ckpt     to go on from; best.ckpt, the lowest mean CER of the validation sets
@@ -28,7 +30,7 @@ from ossicle.model.config import HOP
 from ossicle.model.export import WEIGHTS, load_checkpoint, load_weights
 from ossicle.model.features import OVERLAP, LogMel
 from ossicle.model.network import Network
-from ossicle.model.pronunciation.dictionary import Pronunciations
+from ossicle.model.pronunciation.dictionary import Pronunciations, copy_dictionary
 from ossicle.model.pronunciation.tokenizer import PhonemeTokenizer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
@@ -98,6 +100,9 @@ def train(
         tokenizer=tokenizer_of(config),
         progress=progress,
     )
+    if config.pronunciations is not None:
+        # What is exported must pronounce as it was taught, whatever becomes of the original.
+        copy_dictionary(config.pronunciations, run)
     data.prepare_data()
     data.setup()
     module = SpeechModule(config, data.validation_names, data.tokenizer)

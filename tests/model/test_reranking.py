@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from ossicle.data.text import Tokenizer
-from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.config import ModelConfig
+from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase
 from ossicle.model.decoding.reranking import Reranker, RescoringWeights
 from ossicle.model.decoding.rescoring import Rescorer
 from ossicle.model.lstm_lm.config import LanguageModelConfig
@@ -18,7 +20,7 @@ from ossicle.model.lstm_lm.export import export_language_model
 from ossicle.model.lstm_lm.network import LanguageNetwork
 from ossicle.model.lstm_lm.units import BASE, Units
 from ossicle.model.ngram.model import NgramModel
-from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
+from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES, Pronunciations
 from ossicle.model.runtime import ModelInfo, find_model
 
 INFO = ModelInfo("test", "", "en-US", "", Tokenizer().tokens, 0)
@@ -106,6 +108,32 @@ def test_finals_are_reranked_and_known_to_the_next(ngrams: NgramModel, rescorer:
         assert [hypothesis.score for hypothesis in after] == pytest.approx(scores)
         decoder.reset()
         reranker.remember(texts[0])
+
+
+def test_it_reads_words_as_the_final_spells_them(
+    ngrams: NgramModel,
+    rescorer: Rescorer,
+    pronunciations: Pronunciations,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+    score = rescorer.score
+
+    def reading(texts: list[str], said: str = "") -> NDArray[np.float32]:
+        read.extend(texts)
+        return score(texts, said)
+
+    monkeypatch.setattr(rescorer, "score", reading)
+    tokens = ModelConfig(units="phonemes").tokens
+    info = replace(INFO, tokens=tokens, units="phonemes")
+    decoding = Decoding(info, ngrams, {"rescoring_weight": 0.1}, rescorer, pronunciations)
+    decoder = decoding.decoder(DecodingConfig(phrases=(Phrase("Kat", 20.0),)))
+    log_probs = np.full((12, len(tokens)), -8.0, np.float32)
+    for place, token in enumerate("ðə kæt"):
+        log_probs[2 * place, tokens.index(token)] = log_probs[2 * place + 1, 0] = -0.01
+    decoder.advance(log_probs)
+    final = decoder.finish()[0]
+    assert final.text == read[0] == "the kat"
 
 
 def test_it_is_asked_only_if_it_has_a_weight(

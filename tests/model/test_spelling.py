@@ -160,6 +160,18 @@ def test_phrases_are_listened_for_by_their_sound(decoding: Decoding) -> None:
     assert expecting == "ossicle seize the c"
 
 
+def test_of_phrases_that_overlap_the_first_is_spelled(
+    language: Language, pronunciations: Pronunciations
+) -> None:
+    phrases = (Phrase("seize the C", 5.0), Phrase("thee see", 5.0))
+    heard_so = pronunciations.pronounce_text("we sees the sea")
+    sounds = {phrase.text: pronunciations.pronounce_text(phrase.text.lower()) for phrase in phrases}
+    speller = Speller(pronunciations, language, phrases)
+    assert sounds["seize the C"] in heard_so
+    assert speller.text(heard_so) == "we seize the c"
+    assert speller.text(sounds["thee see"]) == "thee see"
+
+
 def test_a_model_without_language_model_spells_by_its_dictionary(
     pronunciations: Pronunciations,
 ) -> None:
