@@ -1,33 +1,33 @@
 """Partials that do not flicker: which words of a growing hypothesis are shown.
 
-A hypothesis that is shown as it is changes under the reader's eyes: its last word grows letter by
-letter, and a beam search changes its mind about the words before. Here a word is shown once it is
-over, and once the texts of the beam agree on it or have had some time to. What is shown is taken
-back only if the search insists. That is the trade of delay against stability of Baumann, Atterer
-and Schlangen 2009, "Assessing and improving the performance of speech recognition for incremental
-systems"; the agreement of the beam is their criterion of stability made soft (Selfridge et al.
-2011, "Stability and accuracy in incremental speech recognition").
+A hypothesis that is shown as it is changes under the reader's eyes: its last word grows, and a beam
+search changes its mind about the words before. Here a word is shown once it is likely to stay
+(`stability.py`), or has stood there for long enough. What is shown is taken back only if the search
+insists. That is the trade of delay against stability of Baumann, Atterer and Schlangen 2009,
+"Assessing and improving the performance of speech recognition for incremental systems".
 
 `tests/bench/flicker.py` measures both; the constants are choices made with it on the development
-sets. With a beam of 128 texts within 6 nats and a network that gets 42 % of their words wrong, of
-the words shown so many changed, for so long a mean delay:
+sets. Of the words shown so many changed, for so long a mean delay:
 
-| agreement, frames | acted | strangers' microphones | read | prompts | learners |
+| stable | acted | strangers' microphones | read | prompts | learners |
 |---|---|---|---|---|---|
-| none asked for | 15.6 %, 81 ms | 23.7 %, 100 ms | 12.2 %, 84 ms | 8.4 %, 73 ms | 26.1 %, 168 ms |
-| 0.4, 8 | 11.9 %, 99 ms | 20.5 %, 146 ms | 9.6 %, 104 ms | 5.2 %, 92 ms | 20.4 %, 206 ms |
-| 0.5, 8 | 10.8 %, 123 ms | 18.5 %, 173 ms | 8.1 %, 119 ms | 4.6 %, 112 ms | 18.2 %, 230 ms |
-| 0.6, 12 | 7.2 %, 175 ms | 14.3 %, 237 ms | 5.4 %, 191 ms | 3.9 %, 154 ms | 14.7 %, 318 ms |
+| 0.65 | 12.2 %, 87 ms | 20.8 %, 117 ms | 11.8 %, 88 ms | 12.6 %, 76 ms | 20.2 %, 148 ms |
+| 0.72 | 9.6 %, 107 ms | 20.1 %, 141 ms | 9.1 %, 106 ms | 8.9 %, 98 ms | 17.9 %, 179 ms |
+| 0.8 | 7.4 %, 133 ms | 14.0 %, 171 ms | 6.2 %, 143 ms | 5.7 %, 123 ms | 15.7 %, 231 ms |
 
-(Of read speech 25 recordings, of learners 60, of the others all; of digits none changed. The
-settings were chosen on these very recordings, so on others expect a little worse.)
+(Of read speech 30 recordings, of learners 80, of the others all. The settings were chosen on these
+very recordings, so on others expect a little worse.)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
+
+from .stability import MOST_FOLLOWING, Evidence, stability
 
 if TYPE_CHECKING:
     from ossicle.model.decoding.hypothesis import Hypothesis, Word
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 # The last word is over when a separator follows it, or no further letter for so long (0.48 s): the
 # letters of a word may be a third of a second apart.
 WORD_END_FRAMES = 12
-# Of the texts that begin with the words before, by probability, so many must have the next word,
-AGREEMENT = 0.4
-# or it must have stayed for so long (0.32 s): what they still disagree on then, they may for ever.
-HELD_FRAMES = 8
+# A word is shown when it is so likely to stay,
+STABLE = 0.72
+# or has stood there for so long (0.8 s) and is over: what the search doubts then, it may for ever.
+HELD_FRAMES = 20
 # What is shown stays until so many hypotheses in a row have contradicted it.
 PATIENCE = 2
 
@@ -53,7 +53,7 @@ class PartialText:
         """Start the next utterance."""
         self.words: tuple[Word, ...] = ()
         self._contradictions = 0
-        self._over: list[tuple[str, int]] = []  # words, and at which frame each was first over
+        self._since: list[tuple[str, int]] = []  # words, and at which frame each came to its place
 
     def update(
         self, hypothesis: Hypothesis, frames: int, agreement: Callable[[], Sequence[float]]
@@ -67,30 +67,67 @@ class PartialText:
                 where it matters.
 
         Returns:
-            The words to show, which are none until the first is over.
+            The words to show, which are none until the first is likely to stay.
         """
-        over = words_over(hypothesis, frames)
-        same = _alike([text for text, _ in self._over], over)
-        self._over[same:] = [(word.text, frames) for word in over[same:]]
-        kept = _alike([word.text for word in self.words], hypothesis.words)
+        words = hypothesis.words
+        same = _alike([text for text, _ in self._since], words)
+        self._since[same:] = [(word.text, frames) for word in words[same:]]
+        kept = _alike([word.text for word in self.words], words)
         agrees = kept == len(self.words)
         self._contradictions = 0 if agrees else self._contradictions + 1
-        insists = self._contradictions >= PATIENCE and bool(over)
-        if insists or (agrees and len(over) >= kept):
+        insists = self._contradictions >= PATIENCE and _over(hypothesis, frames) > 0
+        if agrees or insists:
             self._contradictions = 0
-            self.words = over[: self._sure(min(kept, len(over)), frames, agreement)]
+            fresh = self.evidence(hypothesis, frames, agreement, kept)
+            self.words = words[: kept + sum(1 for _ in takewhile(_may_be_shown, fresh))]
         return self.words
 
-    def _sure(self, shown: int, frames: int, agreement: Callable[[], Sequence[float]]) -> int:
-        """How many of the words that are over may be shown, if the first `shown` are."""
-        since = [frame for _, frame in self._over]
-        fresh = [n for n in range(shown, len(since)) if frames - since[n] < HELD_FRAMES]
-        if fresh:
-            shares = [1.0, *agreement()]
-            for place in fresh:
-                if shares[place + 1] < AGREEMENT * shares[place]:
-                    return place
-        return len(since)
+    def evidence(
+        self,
+        hypothesis: Hypothesis,
+        frames: int,
+        agreement: Callable[[], Sequence[float]],
+        first: int = 0,
+    ) -> list[Evidence]:
+        """What is known of the words of the last hypothesis that was taken.
+
+        Args:
+            hypothesis, frames, agreement: those of `update`.
+            first: the number of the word to begin with.
+
+        Returns:
+            Of each word from there on, but for a last one of which only the beginning is there.
+        """
+        words, over = len(hypothesis.words), _over(hypothesis, frames)
+        end = words if hypothesis.completed else over
+        if first >= end:
+            return []
+        shares = [1.0, *agreement()]
+        return [
+            Evidence(
+                shares[place + 1] / shares[place],
+                math.log1p(frames - self._since[place][1]),
+                min(words - 1 - place, MOST_FOLLOWING),
+                int(place >= over),
+                len(hypothesis.written.split()[place]) if place >= over else 0,
+            )
+            for place in range(first, end)
+        ]
+
+
+def _may_be_shown(evidence: Evidence) -> bool:
+    held = evidence.held >= math.log1p(HELD_FRAMES) and not evidence.growing
+    return held or stability(evidence) >= STABLE
+
+
+def _over(hypothesis: Hypothesis, frames: int) -> int:
+    """How many words of a hypothesis about so many frames will grow no more, it seems."""
+    words = len(hypothesis.words)
+    if not words:
+        return 0
+    last = hypothesis.tokens[-1]
+    over = not last.text.strip() or frames - last.end_frame >= WORD_END_FRAMES
+    return words if over else words - 1
 
 
 def _alike(texts: Sequence[str], words: Sequence[Word]) -> int:
@@ -153,17 +190,3 @@ def flicker(texts: Sequence[str]) -> Flicker:
         before = words
     changed += len(before) - sum(old == new for old, new in zip(before, final, strict=False))
     return Flicker(shown, changed, len(final))
-
-
-def words_over(hypothesis: Hypothesis, frames: int) -> tuple[Word, ...]:
-    """The words of a hypothesis that will grow no more, as far as can be told.
-
-    Args:
-        hypothesis: the search's best so far.
-        frames: how many of the utterance it is about.
-    """
-    if not hypothesis.words:
-        return ()
-    last = hypothesis.tokens[-1]
-    over = not last.text.strip() or frames - last.end_frame >= WORD_END_FRAMES
-    return hypothesis.words if over else hypothesis.words[:-1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -67,6 +67,8 @@ class Hypothesis:
         confidence: mean of its words' in finals, the share of them to expect right; geometric mean
             over all tokens in partials; 0 if there are none.
         score: natural logarithm of its weight among the alternatives of one final.
+        completed: whether a last word of which only the beginning has been heard stands as the
+            word that it is likely to become, and the search can tell how likely.
     """
 
     text: str
@@ -74,6 +76,7 @@ class Hypothesis:
     tokens: tuple[TimedToken, ...]
     words: tuple[Word, ...]
     score: float = 0.0
+    completed: bool = False
 
     @property
     def written(self) -> str:
@@ -205,7 +208,10 @@ class GreedyDecoder:
     def hypothesis(self) -> Hypothesis:
         """The best hypothesis so far."""
         best = self._written()
-        return self._speller.partial(best) if self._speller else best
+        if self._speller is None:
+            return best
+        # It follows no other text, so nothing tells how sure a word is before its end.
+        return replace(self._speller.partial(best), completed=False)
 
     def _written(self) -> Hypothesis:
         return spell_hypothesis(self._emitted, self._frame_seconds, self._annotator)

@@ -68,7 +68,8 @@ class Speller:
 
         For a last word that is only the beginning of one stands the likeliest that begins so.
         """
-        return self._spelled(hypothesis, whole=False)
+        spelled = self._spelled(hypothesis, whole=False)
+        return replace(spelled, completed=self._language is not None)
 
     def finals(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
         """Hypotheses of the whole of what was said, spelled; of those that become equal the first.

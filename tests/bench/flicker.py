@@ -9,6 +9,9 @@ to the words of the finals it is the unstable partial word ratio of Shangguan et
 of a word is how much later, in the time of the audio, it stands in the partials for good than it
 would if each hypothesis were shown as it is. A word of which neither shows more than the final does
 has none.
+
+With `--fit` the weights of `service/stability.py` are fitted to the words of all manifests, as they
+were at each block of their first second.
 """
 
 from __future__ import annotations
@@ -16,17 +19,21 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 from ossicle.data.audio import read_audio
 from ossicle.data.manifest import read_manifest
+from ossicle.model.decoding.confidence import fit
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.decoding.hypothesis import Decoder
 from ossicle.model.runtime import AcousticModel, find_model
 from ossicle.service.partials import Flicker, PartialText, flicker
+from ossicle.service.stability import Evidence
 
 BLOCK_FRAMES = 4
+YOUNG = np.log1p(25)  # frames
 
 
 @dataclass
@@ -36,6 +43,8 @@ class Measured:
     plain: Flicker = field(default_factory=Flicker)
     shown: Flicker = field(default_factory=Flicker)
     delays: list[float] = field(default_factory=list)  # seconds, of each word of the finals
+    evidence: list[Evidence] = field(default_factory=list)  # of young words of partials
+    stayed: list[bool] = field(default_factory=list)  # whether they, and all before, were final
 
 
 def log_probabilities(model: AcousticModel, path: Path) -> np.ndarray:
@@ -56,14 +65,26 @@ def log_probabilities(model: AcousticModel, path: Path) -> np.ndarray:
 def measure(log_probs: np.ndarray, decoder: Decoder, frame_seconds: float, to: Measured) -> None:
     """Add one utterance, which the decoder starts with."""
     shown = PartialText()
-    plain_texts, shown_texts = [], []
+    plain_texts, shown_texts, known = [], [], []
     for end in range(BLOCK_FRAMES, len(log_probs) + BLOCK_FRAMES, BLOCK_FRAMES):
         decoder.advance(log_probs[end - BLOCK_FRAMES : end])
         hypothesis = decoder.hypothesis()
-        words = shown.update(hypothesis, min(end, len(log_probs)), decoder.agreement)
+        frames = min(end, len(log_probs))
+        words = shown.update(hypothesis, frames, decoder.agreement)
+        known.append(shown.evidence(hypothesis, frames, decoder.agreement))
         plain_texts.append(hypothesis.text)
         shown_texts.append(" ".join(word.text for word in words))
     final = decoder.finish()[0].text
+    for text, evidence in zip(plain_texts, known, strict=True):
+        same = sum(
+            1
+            for _ in takewhile(
+                lambda pair: pair[0] == pair[1], zip(text.split(), final.split(), strict=False)
+            )
+        )
+        young = [place for place, each in enumerate(evidence) if each.held <= YOUNG]
+        to.evidence += [evidence[place] for place in young]
+        to.stayed += [place < same for place in young]
     to.plain += flicker([*plain_texts, final])
     to.shown += flicker([*shown_texts, final])
     # The final comes with the last block, in place of its partial.
@@ -91,6 +112,7 @@ def main() -> int:
     parser.add_argument("--model", help="name of a model, or a folder")
     parser.add_argument("--decoder", choices=("beam", "greedy"), help="default: the model's")
     parser.add_argument("--utterances", type=int, help="of each manifest, from its start; all")
+    parser.add_argument("--fit", action="store_true", help="print weights for stability.py")
     options = parser.parse_args()
     folder = find_model(options.model)
     model = AcousticModel.load(folder)
@@ -99,6 +121,7 @@ def main() -> int:
     print(
         f"{'manifest':<20}{'words':>7}{'plain':>8}{'shown':>8}{'ratio':>8}{'mean':>10}{'p95':>10}"
     )
+    evidence, stayed = [], []
     for path in options.manifests:
         measured = Measured()
         for utterance in read_manifest(path)[: options.utterances]:
@@ -111,6 +134,12 @@ def main() -> int:
             f"{measured.shown.rate:>8.1%}{measured.shown.ratio:>8.1%}"
             f"{late.mean():>7.0f} ms{np.quantile(late, 0.95):>7.0f} ms"
         )
+        evidence += measured.evidence
+        stayed += measured.stayed
+    if options.fit:
+        fitted = fit(np.array(evidence, dtype=np.float64), np.array(stayed))
+        weights = Evidence(*(round(weight, 3) for weight in fitted.weights))
+        print(f"{len(stayed)} words: OFFSET = {fitted.offset:.3f}, WEIGHTS = {weights}")
     return 0
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ossicle.model.decoding.hypothesis import Hypothesis, TimedToken, spell_hypothesis
 from ossicle.service.partials import Flicker, PartialText, flicker
+from ossicle.service.stability import Evidence, stability
 
 
 def heard(text: str) -> Hypothesis:
@@ -43,17 +46,64 @@ def test_a_word_is_shown_when_no_letter_follows_it_for_long() -> None:
 
 
 def test_a_word_that_few_texts_have_is_not_shown_until_it_has_stayed() -> None:
-    steps = [("one ", n, (0.3,)) for n in (4, 8, 12)]
+    steps = [("one ", n, (0.3,)) for n in (4, 23, 24)]
     assert shown(*steps) == ["", "", "one"]
-    steps = [("one ", 4, (0.3,)), ("won ", 8, (0.3,)), ("won ", 12, (0.3,)), ("won ", 16, (0.3,))]
+    steps = [("one ", 4, (0.3,)), *(("won ", n, (0.3,)) for n in (8, 24, 28))]
     assert shown(*steps) == ["", "", "", "won"]
-    assert shown(("one ", 4, (0.3,)), ("one ", 8, (0.5,))) == ["", "one"]
+    assert shown(("one ", 4, (0.3,)), ("one ", 8, (0.8,))) == ["", "one"]
 
 
 def test_doubt_about_a_word_is_no_doubt_about_the_next() -> None:
-    steps = [("one ", n, (0.3,)) for n in (4, 8, 12)]
-    assert shown(*steps, ("one two ", 16, (0.3, 0.25)))[-1] == "one two"
-    assert shown(*steps, ("one two ", 16, (0.3, 0.05)))[-1] == "one"
+    steps = [("one ", n, (0.3,)) for n in (4, 24)]
+    assert shown(*steps, ("one two ", 28, (0.3, 0.27)))[-1] == "one two"
+    assert shown(*steps, ("one two ", 28, (0.3, 0.05)))[-1] == "one"
+
+
+def test_a_word_is_surer_when_others_follow_it() -> None:
+    doubted = ("one two three four ", 8, (0.5, 0.5, 0.5, 0.2))
+    assert shown(("one ", 4, (0.5,)), doubted) == ["", "one two three"]
+
+
+@pytest.mark.parametrize(("completed", "expected"), [(True, "tomorrow"), (False, "")])
+def test_a_word_that_grows_is_shown_only_as_the_word_that_it_becomes(
+    completed: bool, expected: str
+) -> None:
+    beginning = replace(heard("təmɑr"), completed=completed)
+    word = replace(beginning.words[0], text="tomorrow")
+    partial = PartialText()
+    words = partial.update(replace(beginning, text="tomorrow", words=(word,)), 6, agreed)
+    assert " ".join(word.text for word in words) == expected
+
+
+def test_the_beam_is_asked_only_where_there_is_something_to_show() -> None:
+    partial = PartialText()
+    partial.update(heard("one "), 4, agreed)
+
+    def asked() -> list[float]:
+        raise AssertionError("nothing is to be shown")
+
+    assert len(partial.update(heard("one tw"), 8, asked)) == 1
+    assert partial.update(heard("one"), 8, asked)
+
+
+EVIDENCE = Evidence(agreement=0.5, held=1.0, following=1, growing=0, heard=0)
+
+
+@pytest.mark.parametrize(
+    ("other", "surer"),
+    [
+        ({"agreement": 0.8}, True),
+        ({"held": 2.0}, True),
+        ({"following": 2}, True),
+        ({"growing": 1}, False),
+        ({"growing": 1, "heard": 3}, False),
+    ],
+)
+def test_what_makes_a_word_stay(other: dict[str, float], surer: bool) -> None:
+    before, after = stability(EVIDENCE), stability(EVIDENCE._replace(**other))
+    assert 0 < before < 1
+    assert (after > before) == surer
+    assert after != before
 
 
 def test_what_takes_the_place_of_shown_words_must_be_agreed_on_too() -> None:
