@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -174,6 +175,18 @@ def decoding_config(
         # Phrases are names of people, products and illnesses: words that no log should have.
         raise invalid(f"{field}: {error}", logged=f"{field} cannot be honoured") from error
     return chosen
+
+
+async def checked_decoding(
+    config: pb.RecognitionConfig, decoding: Decoding, default: DecodingConfig
+) -> DecodingConfig:
+    """As `decoding_config`; phrases are looked at, which may take a second, in another thread.
+
+    How they are pronounced is remembered, so that the thread of the engine need not find it out.
+    """
+    if not config.speech_contexts:
+        return decoding_config(config, decoding, default)
+    return await asyncio.to_thread(decoding_config, config, decoding, default)
 
 
 def audio_settings(config: pb.RecognitionConfig) -> AudioSettings:

@@ -75,7 +75,7 @@ class PartialText:
         kept = _alike([word.text for word in self.words], words)
         agrees = kept == len(self.words)
         self._contradictions = 0 if agrees else self._contradictions + 1
-        insists = self._contradictions >= PATIENCE and _over(hypothesis, frames) > 0
+        insists = self._contradictions >= PATIENCE and _fit(hypothesis, frames) > 0
         if agrees or insists:
             self._contradictions = 0
             fresh = self.evidence(hypothesis, frames, agreement, kept)
@@ -96,10 +96,10 @@ class PartialText:
             first: the number of the word to begin with.
 
         Returns:
-            Of each word from there on, but for a last one of which only the beginning is there.
+            Of each word from there on that is fit to be shown.
         """
         words, over = len(hypothesis.words), _over(hypothesis, frames)
-        end = words if hypothesis.completed else over
+        end = _fit(hypothesis, frames)
         if first >= end:
             return []
         shares = [1.0, *agreement()]
@@ -118,6 +118,11 @@ class PartialText:
 def _may_be_shown(evidence: Evidence) -> bool:
     held = evidence.held >= math.log1p(HELD_FRAMES) and not evidence.growing
     return held or stability(evidence) >= STABLE
+
+
+def _fit(hypothesis: Hypothesis, frames: int) -> int:
+    """How many words of a hypothesis are fit to be shown: of others only the beginning is there."""
+    return len(hypothesis.words) if hypothesis.completed else _over(hypothesis, frames)
 
 
 def _over(hypothesis: Hypothesis, frames: int) -> int:

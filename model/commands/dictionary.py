@@ -98,6 +98,9 @@ def show_command(
         pronunciations = Pronunciations.load(folder)
     except (ModelError, DictionaryError) as error:
         raise fail(str(error)) from error
-    for word in normalize(" ".join(words)).split():
+    spoken = normalize(" ".join(words)).split()
+    if not spoken:
+        raise fail(f"{' '.join(words)!r} has no word that is spoken", code=2)
+    for word in spoken:
         guessed = "" if word in pronunciations else "  (guessed)"
         _out.print(f"{escape(word)}  {pronunciations.pronounce(word)}{guessed}", highlight=False)

@@ -157,10 +157,10 @@ def export_command(
         network = load(checkpoint)
         if average_with is not None:
             average(network, load(average_with), share)
-        export(network, folder, name=name)
-        copy_record(checkpoint.parent, folder)
         if network.config.units == "phonemes":
             copy_dictionary(checkpoint.parent, folder)
+        export(network, folder, name=name)
+        copy_record(checkpoint.parent, folder)
         exact = check_parity(network, folder, "float", samples[None])
         _out.print(str(exact), highlight=False)
         cell = network.config.network.recurrence.cell

@@ -218,7 +218,7 @@ class GreedyDecoder:
 
     def agreement(self) -> list[float]:
         """All of it: greedy decoding knows one text only."""
-        return [1.0] * len(self.hypothesis().words)
+        return [1.0] * len(self._written().words)
 
     def finish(self, alternatives: int = 1) -> list[Hypothesis]:
         """The best path: greedy decoding knows no other, whatever `alternatives` asks for."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 ROOT = 0
 """The node at which every word begins."""
 
-MOST_ALIKE = 4
+MOST_ALIKE = 12
 """Words that are kept of those that are written alike, the likeliest."""
 
 _PADDING = 255
@@ -105,11 +105,6 @@ class Lexicon:
         self._first = np.zeros(self.nodes * self._groups, dtype=np.int32)
         fresh = np.flatnonzero(np.diff(entries, prepend=-1))
         self._first[entries[fresh]] = fresh + 1
-
-    @property
-    def size(self) -> int:
-        """How many words there are."""
-        return int((self.words >= 0).sum())
 
     def follow(self, nodes: NDArray[np.int64], letters: NDArray[np.int64]) -> NDArray[np.int64]:
         """The nodes (N,) to which letters (N,), token numbers, lead from nodes (N,)."""

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 import numpy as np
-from ossicle.data.text import normalize
 from ossicle.model.decoding.hypothesis import Hypothesis
 from ossicle.model.decoding.language import Language
-from ossicle.model.decoding.phrases import Phrase
+from ossicle.model.decoding.phrases import NATS, Phrase, spoken
 from ossicle.model.pronunciation.dictionary import Pronunciations
 
 _KEPT = 8
@@ -38,13 +37,22 @@ class _Spelling:
         return words[::-1]
 
 
+@dataclass(frozen=True)
+class _Expected:
+    """The words of a phrase, and what it is worth to hear them, in natural-log units."""
+
+    words: list[str]
+    worth: float
+
+
 class Speller:
     """Spells the hypotheses of one stream.
 
     Args:
         pronunciations: of the model.
         language: chooses among words that sound alike; None: the dictionary's first is taken.
-        phrases: that are expected; where one sounds like what was heard, it is what was said.
+        phrases: that are expected; where one sounds like what was heard, it is what was said, if
+            the language model finds it less likely by no more than its boost is worth.
     """
 
     def __init__(
@@ -55,10 +63,12 @@ class Speller:
     ) -> None:
         self._pronunciations = pronunciations
         self._language = language
-        self._expected: dict[tuple[str, ...], list[str]] = {}
-        for phrase in phrases:
-            words = normalize(phrase.text).split()
-            self._expected[tuple(map(pronunciations.pronounce, words))] = words
+        self._expected: dict[tuple[str, ...], _Expected] = {}
+        for phrase in sorted(phrases, key=lambda phrase: phrase.boost):
+            words = spoken(phrase.text).split()
+            sounds = tuple(map(pronunciations.pronounce, words))
+            tokens = sum(len(sound) + 1 for sound in sounds)
+            self._expected[sounds] = _Expected(words, phrase.boost * NATS * tokens)
         self._longest = max(map(len, self._expected), default=0)
         self._sounds: list[str] = []
         self._steps: list[list[_Spelling]] = []  # the spellings after each of the sounds
@@ -68,7 +78,9 @@ class Speller:
 
         For a last word that is only the beginning of one stands the likeliest that begins so.
         """
-        spelled = self._spelled(hypothesis, whole=False)
+        # What a separator follows will not grow.
+        ended = bool(hypothesis.tokens) and not hypothesis.tokens[-1].text.strip()
+        spelled = self._spelled(hypothesis, growing=not ended)
         return replace(spelled, completed=self._language is not None)
 
     def finals(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
@@ -86,8 +98,10 @@ class Speller:
         """The words of a row of pronunciations with spaces between them, all that was said."""
         return " ".join(self._words(sounds.split(), whole=True))
 
-    def _spelled(self, hypothesis: Hypothesis, whole: bool) -> Hypothesis:
-        words = self._words([word.text for word in hypothesis.words], whole)
+    def _spelled(
+        self, hypothesis: Hypothesis, *, whole: bool = False, growing: bool = False
+    ) -> Hypothesis:
+        words = self._words([word.text for word in hypothesis.words], whole, growing)
         return replace(
             hypothesis,
             text=" ".join(words),
@@ -96,11 +110,17 @@ class Speller:
             ),
         )
 
-    def _words(self, sounds: Sequence[str], whole: bool) -> list[str]:
+    def _words(self, sounds: Sequence[str], whole: bool, growing: bool = False) -> list[str]:
+        """The words of so many sounds.
+
+        Args:
+            whole: this is all that was said.
+            growing: the last sound may be the beginning of a word.
+        """
         language = self._language
         if language is None:
             words = list(map(self._pronunciations.spell, sounds))
-        elif not whole and sounds and not language.words_of(sounds[-1]):
+        elif growing and sounds and not language.words_of(sounds[-1]):
             words = self._likeliest(language, sounds[:-1], whole)
             words.append(self._begun(language, sounds[-1]))
         else:
@@ -110,11 +130,34 @@ class Speller:
             for end in range(min(begin + self._longest, len(sounds)), begin, -1):
                 expected = self._expected.get(tuple(sounds[begin:end]))
                 if expected:
-                    words[begin:end] = expected
+                    if self._outweighs(expected, words, begin, end):
+                        words[begin:end] = expected.words
                     begin = end - 1
                     break
             begin += 1
         return words
+
+    def _outweighs(self, expected: _Expected, words: list[str], begin: int, end: int) -> bool:
+        """Whether a phrase may stand for the words that sound like it."""
+        language = self._language
+        if language is None or words[begin:end] == expected.words:
+            return True
+        ngram = language.ngram
+        reach = ngram.order - 1  # so far the words around can tell the difference
+        before, after = words[max(begin - reach, 0) : begin], words[end : end + reach]
+        rows = np.array(
+            [
+                ngram.numbers([*before, *middle, *after])
+                for middle in (words[begin:end], expected.words)
+            ]
+        )
+        contexts = np.full(2, ngram.start() if begin <= reach else 0, np.int64)
+        likelihoods = np.zeros(2)
+        for column in rows.T:
+            log_probs, contexts = ngram.score(contexts, column)
+            likelihoods += log_probs
+        lost = language.weights.lm_weight * (likelihoods[0] - likelihoods[1])
+        return bool(lost <= expected.worth)
 
     def _begun(self, language: Language, sound: str) -> str:
         word = language.beginning(sound)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 
 from ossicle.model.pronunciation.graphones import Graphones
@@ -36,6 +35,7 @@ class Pronunciations:
 
     def __init__(self, known: Mapping[str, str], graphones: Graphones) -> None:
         self._known = dict(known)
+        self._words = {sound: word for word, sound in reversed(self._known.items())}
         self._graphones = graphones
 
     @classmethod
@@ -54,6 +54,11 @@ class Pronunciations:
             graphones = Graphones.load(path)
         except ValueError as error:
             raise DictionaryError(str(error)) from error
+        if lacking := "".join(sorted(set(PHONEMES).difference(graphones.phonemes))):
+            raise DictionaryError(
+                f"{path} has no graphone for {', '.join(lacking)}: make it from more words, with "
+                "`ossicle dictionary make`"
+            )
         return cls(read_dictionary(folder / DICTIONARY), graphones)
 
     def __len__(self) -> int:
@@ -73,10 +78,6 @@ class Pronunciations:
     def spell(self, pronunciation: str) -> str:
         """A word that sounds so: of the dictionary's the first, else a guess."""
         return self._words.get(pronunciation) or self._graphones.spell(pronunciation)
-
-    @cached_property
-    def _words(self) -> dict[str, str]:
-        return {sound: word for word, sound in reversed(self._known.items())}
 
 
 def read_dictionary(path: Path) -> dict[str, str]:
@@ -115,11 +116,16 @@ def copy_dictionary(source: Path, folder: Path) -> None:
     """Put the dictionary and the guesser of one folder into another, which may be the same.
 
     Raises:
-        OSError: one of the two is missing, or cannot be written.
+        DictionaryError: one of the two is missing.
+        OSError: they cannot be read or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (DICTIONARY, GRAPHONES):
-        if (source / name).resolve() != (folder / name).resolve():
+        if not (source / name).is_file():
+            raise DictionaryError(
+                f"there is no {source / name}: copy there the one that the network was taught by"
+            )
+        if source.resolve() != folder.resolve():
             (folder / name).write_bytes((source / name).read_bytes())
 
 

@@ -9,7 +9,7 @@ letters, or these phonemes, is searched for; the other side of that is the answe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -35,6 +35,9 @@ _WIDTH = 12
 
 _SILENT = 2
 """Graphones without phonemes in a row at most, when spelling: there could be any number."""
+
+_PIECE = 30
+"""Characters that are answered as one; hardly a word is longer, and then time grows with length."""
 
 _CACHED = 20_000
 """Answers kept in each direction."""
@@ -80,7 +83,7 @@ class Graphones:
         for character in word:
             if character not in _LETTERS:
                 raise ValueError(f"{word!r} has {character!r}: give a to z and apostrophes only")
-        return self._pronounce(word)
+        return _in_pieces(self._pronounce, word)
 
     def spell(self, phonemes: str) -> str:
         """Letters that are pronounced so: some for whatever phonemes, and none only for none.
@@ -91,7 +94,11 @@ class Graphones:
         for character in phonemes:
             if character not in self.phonemes:
                 raise ValueError(f"{phonemes!r} has {character!r}: give some of {self.phonemes}")
-        return self._spell(phonemes)
+        return _in_pieces(self._spell, phonemes)
+
+
+def _in_pieces(answer: Callable[[str], str], given: str) -> str:
+    return "".join(answer(given[i : i + _PIECE]) for i in range(0, len(given), _PIECE))
 
 
 def train_graphones(

@@ -29,11 +29,13 @@ def read_cmudict(path: Path) -> dict[str, str]:
         raise DictionaryError(f"the dictionary {path} is not UTF-8 text: {error}") from error
     known: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
-        word, *symbols = line.partition("#")[0].split()
+        word, _, symbols = line.partition("#")[0].strip().partition(" ")
         if not _WORD.fullmatch(word):
-            continue  # other pronunciations, "word(2)", and abbreviations
+            continue  # comments, other pronunciations, "word(2)", and abbreviations
         try:
-            known[word] = from_arpabet(symbols)
+            known[word] = from_arpabet(symbols.split())
+            if not known[word]:
+                raise ValueError(f"{word!r} has no phonemes")
         except ValueError as error:
             raise DictionaryError(f"{path}, line {number}: {error}") from error
     if not known:

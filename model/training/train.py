@@ -30,7 +30,7 @@ from ossicle.model.config import HOP
 from ossicle.model.export import WEIGHTS, load_checkpoint, load_weights
 from ossicle.model.features import OVERLAP, LogMel
 from ossicle.model.network import Network
-from ossicle.model.pronunciation.dictionary import Pronunciations, copy_dictionary
+from ossicle.model.pronunciation.dictionary import DICTIONARY, Pronunciations, copy_dictionary
 from ossicle.model.pronunciation.tokenizer import PhonemeTokenizer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
@@ -97,12 +97,9 @@ def train(
         config.data,
         config.augment,
         seed=config.seed,
-        tokenizer=tokenizer_of(config),
+        tokenizer=tokenizer_of(config, run, resume),
         progress=progress,
     )
-    if config.pronunciations is not None:
-        # What is exported must pronounce as it was taught, whatever becomes of the original.
-        copy_dictionary(config.pronunciations, run)
     data.prepare_data()
     data.setup()
     module = SpeechModule(config, data.validation_names, data.tokenizer)
@@ -137,15 +134,20 @@ def train(
     return module
 
 
-def tokenizer_of(config: TrainingConfig) -> Tokenizer:
-    """What makes token numbers of the texts of a run.
+def tokenizer_of(config: TrainingConfig, run: Path, resume: bool) -> Tokenizer:
+    """What makes token numbers of texts; a run keeps the dictionary that it began with.
 
     Raises:
         DictionaryError: the pronouncing dictionary is missing or damaged.
     """
     if config.pronunciations is None:
         return Tokenizer(config.model.characters)
-    return PhonemeTokenizer(Pronunciations.load(config.pronunciations))
+    # What is exported must pronounce as it was taught, whatever becomes of the original.
+    kept = resume and (run / DICTIONARY).is_file()
+    folder = run if kept else config.pronunciations
+    tokenizer = PhonemeTokenizer(Pronunciations.load(folder))
+    copy_dictionary(folder, run)
+    return tokenizer
 
 
 def check_leaks(data: DataConfig, rules: LeakRules) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,18 @@ def test_known_words_come_back(graphones: Graphones) -> None:
     spelt = sum(graphones.spell(sounds) == word for word, sounds in PAIRS)
     assert pronounced > 0.9 * len(PAIRS)
     assert spelt > 0.9 * len(PAIRS)
+
+
+def test_time_and_memory_do_not_grow_with_the_length_of_a_word(graphones: Graphones) -> None:
+    """Longer words than there are are answered piece by piece."""
+    letters = "".join(word for word, _ in PAIRS).replace(" ", "")[:3000]
+    tracemalloc.start()
+    sounds = graphones.pronounce(letters)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(sounds) > 0.5 * len(letters)
+    assert sounds.startswith(graphones.pronounce(letters[:30]))
+    assert peak < 20e6
 
 
 def test_unknown_words_are_guessed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,16 @@ from ossicle.model.pronunciation.dictionary import (
     GRAPHONES,
     DictionaryError,
     Pronunciations,
+    copy_dictionary,
     read_dictionary,
     write_dictionary,
 )
+from ossicle.model.pronunciation.graphones import train_graphones
 from ossicle.model.pronunciation.making import make_dictionary, pronouncer, read_cmudict
 from ossicle.model.pronunciation.phonemes import PHONEMES, from_arpabet, from_misaki, with_s
 from ossicle.model.pronunciation.tokenizer import PhonemeTokenizer
+from ossicle.service.cli import app
+from typer.testing import CliRunner
 
 CMUDICT = """\
 a AH0
@@ -26,6 +31,8 @@ cat's K AE1 T S
 lead L EH1 D
 lead(2) L IY1 D
 night N AY1 T # a comment
+
+# and another
 the DH IY0
 the(2) DH AH0
 """
@@ -58,7 +65,7 @@ def test_arpabet_refuses_other_symbols() -> None:
         ("əɹˈWnd", "əɹWnd"),
         ("bˈɜɹd", "bɝd"),
         ("lˈAbəɹəɹ", "lAbəɹɝ"),
-        ("wˈɔːɾɚ?", "wɔt"),
+        ("wˈɔːɾɚ?", "wɔtɝ"),
     ],
 )
 def test_misaki(misaki: str, expected: str) -> None:
@@ -104,7 +111,12 @@ def test_a_dictionary_is_made_of_another_and_a_pronouncer(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot read"), ("", "has no words"), ("cat K AE9X\n", "line 1: 'AE9X' is no phoneme")],
+    [
+        (None, "cannot read"),
+        ("", "has no words"),
+        ("cat K AE9X\n", "line 1: 'AE9X' is no phoneme"),
+        ("# of words\n\ncat\n", "line 3: 'cat' has no phonemes"),
+    ],
 )
 def test_bad_cmudict(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "cmudict.dict"
@@ -158,13 +170,52 @@ def test_what_is_missing_is_named(tmp_path: Path, shipped_folder: Path) -> None:
         Pronunciations.load(tmp_path)
 
 
+def test_graphones_must_know_all_phonemes(tmp_path: Path) -> None:
+    write_dictionary({"night": "nIt"}, tmp_path / DICTIONARY)
+    train_graphones([("night", "nIt"), ("tin", "tɪn")] * 3, tmp_path / GRAPHONES)
+    with pytest.raises(DictionaryError, match="make it from more words"):
+        Pronunciations.load(tmp_path)
+
+
+def test_a_dictionary_that_is_missing_is_not_copied(tmp_path: Path) -> None:
+    with pytest.raises(DictionaryError, match="copy there the one that the network was taught by"):
+        copy_dictionary(tmp_path, tmp_path / "model")
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    pytest.importorskip("hibari", reason="the extra tts is not installed")
+    (tmp_path / "cmudict.dict").write_text(CMUDICT)
+    (tmp_path / "text.txt").write_text("The cat's night was blickish.\n")
+    run = partial(CliRunner().invoke, app)
+    arguments = ["text.txt", "--cmudict", "cmudict.dict", "-o", "made"]
+    made = run(
+        [
+            "dictionary",
+            "make",
+            *(a if a.startswith("-") else str(tmp_path / a) for a in arguments),
+        ]
+    )
+    assert made.exit_code == 0, made.output
+    known = read_dictionary(tmp_path / "made" / DICTIONARY)
+    assert known["cat's"] == "kæts"
+    assert {"was", "blickish"} < known.keys()
+    shown = run(["dictionary", "show", "Night", "ossiclization"])
+    assert shown.exit_code == 0, shown.output
+    lines = shown.output.splitlines()
+    assert lines[0].split() == ["night", "nIt"]
+    assert lines[1].endswith("(guessed)")
+    nothing = run(["dictionary", "show", "!!!"])
+    assert nothing.exit_code == 2
+    assert "'!!!'" in nothing.output
+
+
 def test_the_shipped_dictionary(pronunciations: Pronunciations) -> None:
     assert pronunciations.pronounce_text("the night larry") == "ðə nIt lɛɹi"
     assert "night" in pronunciations
     assert "ossiclization" not in pronunciations
     assert set(pronunciations.pronounce("ossiclization")) <= set(PHONEMES)
     assert pronunciations.pronounce(pronunciations.spell("nIt")) == "nIt"
-    assert pronunciations.spell("blɪkstɚ".replace("ɚ", "ɝ")).startswith("bl")
+    assert pronunciations.spell("blɪkstɝ").startswith("bl")
 
 
 def test_tokens_of_words(pronunciations: Pronunciations) -> None:

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ossicle.model.config import ModelConfig
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase, Search
-from ossicle.model.decoding.hypothesis import Decoder, Hypothesis, Word
+from ossicle.model.decoding.hypothesis import (
+    Decoder,
+    Hypothesis,
+    TimedToken,
+    Word,
+    spell_hypothesis,
+)
 from ossicle.model.decoding.language import Language, LanguageWeights
 from ossicle.model.decoding.spelling import Speller
 from ossicle.model.ngram.model import NgramModel
@@ -158,6 +164,37 @@ def test_phrases_are_listened_for_by_their_sound(decoding: Decoding) -> None:
     )
     assert plain.endswith("sees the sea")
     assert expecting == "ossicle seize the c"
+
+
+@pytest.mark.parametrize(
+    ("phrases", "expected"),
+    [
+        ((), "we see the sea"),
+        ((Phrase("C", 0.01),), "we see the sea"),
+        ((Phrase("C", 20.0),), "we c the c"),
+        ((Phrase("C", 0.01), Phrase("sea", 20.0)), "we sea the sea"),
+        ((Phrase("sea", 20.0), Phrase("C", 0.01)), "we sea the sea"),
+    ],
+)
+def test_a_boost_is_weighed_against_the_language_model(
+    phrases: tuple[Phrase, ...],
+    expected: str,
+    language: Language,
+    pronunciations: Pronunciations,
+) -> None:
+    certain = language.weighed(LanguageWeights(lm_weight=0.6))
+    speller = Speller(pronunciations, certain, phrases)
+    assert speller.text(pronunciations.pronounce_text("we see the sea")) == expected
+
+
+def test_a_word_that_has_ended_is_not_the_beginning_of_another(
+    language: Language, pronunciations: Pronunciations
+) -> None:
+    speller = Speller(pronunciations, language)
+    begun = spell_hypothesis([TimedToken(c, i, i + 1, 0.9) for i, c in enumerate("ðə kæ")], 0.04)
+    ended = replace(begun, tokens=(*begun.tokens, TimedToken(" ", 6, 7, 0.9)))
+    assert speller.partial(begun).text == "the cat"
+    assert speller.partial(ended).text == f"the {pronunciations.spell('kæ')}" != "the cat"
 
 
 def test_of_phrases_that_overlap_the_first_is_spelled(

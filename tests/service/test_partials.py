@@ -75,6 +75,21 @@ def test_a_word_that_grows_is_shown_only_as_the_word_that_it_becomes(
     assert " ".join(word.text for word in words) == expected
 
 
+def test_a_word_that_grows_is_taken_back_if_it_becomes_another() -> None:
+    partial = PartialText()
+    texts = []
+    for frames, (sounds, text) in enumerate(
+        [("təmɑr", "tomorrow"), ("təmAt", "tomato"), ("təmAtO", "tomatoes"), ("təmAtO", "tomatoes")]
+    ):
+        hypothesis = replace(heard(sounds), completed=True)
+        word = replace(hypothesis.words[0], text=text)
+        words = partial.update(
+            replace(hypothesis, text=text, words=(word,)), 8 + 4 * frames, agreed
+        )
+        texts.append(" ".join(word.text for word in words))
+    assert texts == ["tomorrow", "tomorrow", "tomatoes", "tomatoes"]
+
+
 def test_the_beam_is_asked_only_where_there_is_something_to_show() -> None:
     partial = PartialText()
     partial.update(heard("one "), 4, agreed)
@@ -96,7 +111,6 @@ EVIDENCE = Evidence(agreement=0.5, held=1.0, following=1, growing=0, heard=0)
         ({"held": 2.0}, True),
         ({"following": 2}, True),
         ({"growing": 1}, False),
-        ({"growing": 1, "heard": 3}, False),
     ],
 )
 def test_what_makes_a_word_stay(other: dict[str, float], surer: bool) -> None:
@@ -104,6 +118,12 @@ def test_what_makes_a_word_stay(other: dict[str, float], surer: bool) -> None:
     assert 0 < before < 1
     assert (after > before) == surer
     assert after != before
+
+
+def test_the_more_of_a_growing_word_was_heard_the_surer_it_is() -> None:
+    growing = [stability(EVIDENCE._replace(growing=1, heard=heard)) for heard in (1, 3, 6)]
+    assert growing == sorted(growing)
+    assert growing[0] < growing[-1]
 
 
 def test_what_takes_the_place_of_shown_words_must_be_agreed_on_too() -> None:
