@@ -15,6 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
+from ossicle.model.training.allocator import give_back_freed_memory
 from ossicle.model.training.config import RunConfig
 from ossicle.model.training.curves import keep_curves, next_part
 from pytorch_lightning.callbacks import (
@@ -58,6 +59,14 @@ class Stretches(pl.Callback):
         """Go on from a checkpoint."""
         self._seconds_before = state_dict["seconds"]
         self.commits = list(dict.fromkeys([*state_dict["commits"], *self.commits]))
+
+
+class GiveBackMemory(pl.Callback):
+    """Lets the process shrink to what it needs, as often as checkpoints are written."""
+
+    def on_save_checkpoint(self, *_: Any) -> None:
+        """Whatever is in the checkpoint."""
+        give_back_freed_memory()
 
 
 def check_run(run: Path, resume: bool) -> None:
@@ -157,6 +166,7 @@ def _callbacks(config: RunConfig, run: Path, monitor: str, quiet: bool) -> list[
             enable_version_counter=False,
         ),
         LearningRateMonitor("step"),
+        GiveBackMemory(),
     ]
     if config.data.validation:
         callbacks.append(

@@ -1,4 +1,4 @@
-"""Memory that is freed is kept."""
+"""Memory that is freed is kept, until it is given back."""
 
 import subprocess
 import sys
@@ -21,15 +21,40 @@ print(faults() - before)
 """
 
 
-def page_faults(argument: str) -> int:
+GAPS = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from ossicle.model.training.allocator import give_back_freed_memory, keep_freed_memory
+def megabytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+if not keep_freed_memory():
+    sys.exit(3)
+kept, freed = [], []
+for _ in range(50):
+    freed.append(np.ones(500_000))
+    kept.append(np.ones(1000))
+before = megabytes()
+freed.clear()
+assert megabytes() > before - 20, "nothing was kept"
+assert give_back_freed_memory()
+print(before - megabytes())
+"""
+
+
+def printed(program: str, *arguments: str) -> float:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, argument], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode == 3:
         pytest.skip("this C library's allocator cannot be told to keep memory")
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return float(done.stdout)
 
 
 def test_large_blocks_are_not_mapped_anew() -> None:
-    assert page_faults("keep") < page_faults("default") / 10
+    assert printed(PROGRAM, "keep") < printed(PROGRAM, "default") / 10
+
+
+def test_gaps_between_blocks_that_are_in_use_are_given_back() -> None:
+    assert printed(GAPS) > 150  # of 200 MB
