@@ -33,8 +33,8 @@ class Evidence(NamedTuple):
     heard: float
 
 
-WEIGHTS = Evidence(agreement=3.88, held=0.25, following=0.725, growing=-1.95, heard=0.26)
-OFFSET = -2.06
+WEIGHTS = Evidence(agreement=4.28, held=0.207, following=0.673, growing=-1.86, heard=0.245)
+OFFSET = -2.51
 
 
 def stability(evidence: Evidence) -> float:
