@@ -9,13 +9,13 @@ insists. That is the trade of delay against stability of Baumann, Atterer and Sc
 `tests/bench/flicker.py` measures both; the constants are choices made with it on the development
 sets. Of the words shown so many changed, for so long a mean delay:
 
-| stable, patience | acted | strangers' microphones | read | prompts | learners |
+| stable | acted | strangers' microphones | read | prompts | learners |
 |---|---|---|---|---|---|
-| 0.65, 2 | 14.3 %, 84 ms | 13.3 %, 108 ms | 11.2 %, 94 ms | 12.6 %, 78 ms | 25.6 %, 135 ms |
-| 0.72, 2 | 11.5 %, 107 ms | 12.0 %, 140 ms | 7.9 %, 118 ms | 6.8 %, 113 ms | 23.1 %, 175 ms |
-| 0.8, 2 | 9.7 %, 138 ms | 9.2 %, 196 ms | 5.4 %, 156 ms | 3.3 %, 142 ms | 20.1 %, 234 ms |
-| 0.68, 3 | 11.4 %, 104 ms | 12.0 %, 138 ms | 8.4 %, 118 ms | 9.3 %, 107 ms | 23.7 %, 177 ms |
-| 0.72, 3 | 9.4 %, 112 ms | 12.0 %, 156 ms | 7.1 %, 132 ms | 6.6 %, 125 ms | 22.5 %, 198 ms |
+| 0.64 | 13.7 %, 72 ms | 13.6 %, 106 ms | 10.6 %, 69 ms | 8.3 %, 68 ms | 23.7 %, 130 ms |
+| 0.68 | 12.3 %, 81 ms | 12.6 %, 118 ms | 9.0 %, 79 ms | 6.3 %, 80 ms | 23.1 %, 146 ms |
+| 0.72 | 9.9 %, 93 ms | 11.6 %, 137 ms | 7.7 %, 93 ms | 4.0 %, 95 ms | 21.1 %, 167 ms |
+| 0.76 | 8.7 %, 111 ms | 11.7 %, 163 ms | 6.3 %, 113 ms | 2.2 %, 119 ms | 18.8 %, 194 ms |
+| 0.8 | 8.0 %, 130 ms | 10.7 %, 189 ms | 5.6 %, 128 ms | 1.9 %, 137 ms | 17.9 %, 233 ms |
 
 (Of read speech 30 recordings, of learners 80, of the others all. The settings were chosen on these
 very recordings, so on others expect a little worse.)
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from .stability import MOST_FOLLOWING, Evidence, stability
+from .stability import MOST_BEFORE, MOST_FOLLOWING, Evidence, stability
 
 if TYPE_CHECKING:
     from ossicle.model.decoding.hypothesis import Hypothesis, Word
@@ -39,10 +39,40 @@ if TYPE_CHECKING:
 WORD_END_FRAMES = 12
 # A word is shown when it is so likely to stay,
 STABLE = 0.72
-# or has stood there for so long (0.8 s) and is over: what the search doubts then, it may for ever.
-HELD_FRAMES = 20
-# What is shown stays until so many hypotheses in a row have contradicted it.
-PATIENCE = 3
+# less by this for each word that waits behind it,
+WAITING = 0.03
+# or has stood there for so long (1.2 s) and is over: what the search doubts then, it may for ever.
+HELD_FRAMES = 30
+# What is shown stays until so many hypotheses in a row have contradicted it,
+PATIENCE = 4
+# or the first word of one that does is so likely to stay.
+INSISTENT = 0.9
+_LEAST_COMPLETION = 1e-4
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a word of a hypothesis.
+
+    Attributes:
+        evidence: for its being likely to stay.
+        growing: whether it may be only the beginning of a word.
+    """
+
+    evidence: Evidence
+    growing: bool
+
+    @property
+    def stability(self) -> float:
+        """How likely it is to stay, 0 to 1."""
+        return stability(self.evidence, growing=self.growing)
+
+    @property
+    def may_be_shown(self) -> bool:
+        """Whether it is likely enough to stay, or has stood for so long."""
+        if self.evidence.held >= math.log1p(HELD_FRAMES) and not self.growing:
+            return True
+        return self.stability >= STABLE - WAITING * self.evidence.following
 
 
 class PartialText:
@@ -77,20 +107,22 @@ class PartialText:
         kept = _alike([word.text for word in self.words], words)
         agrees = kept == len(self.words)
         self._contradictions = 0 if agrees else self._contradictions + 1
-        insists = self._contradictions >= PATIENCE and _fit(hypothesis, frames) > 0
+        known = self.known(hypothesis, frames, agreement, kept)
+        insists = known and known[0].stability >= INSISTENT
+        insists = insists or (self._contradictions >= PATIENCE and _fit(hypothesis, frames) > 0)
         if agrees or insists:
             self._contradictions = 0
-            fresh = self.evidence(hypothesis, frames, agreement, kept)
-            self.words = words[: kept + sum(1 for _ in takewhile(_may_be_shown, fresh))]
+            shown = sum(1 for _ in takewhile(lambda word: word.may_be_shown, known))
+            self.words = words[: kept + shown]
         return self.words
 
-    def evidence(
+    def known(
         self,
         hypothesis: Hypothesis,
         frames: int,
         agreement: Callable[[], Sequence[float]],
         first: int = 0,
-    ) -> list[Evidence]:
+    ) -> list[Known]:
         """What is known of the words of the last hypothesis that was taken.
 
         Args:
@@ -105,26 +137,27 @@ class PartialText:
         if first >= end:
             return []
         shares = [1.0, *agreement()]
+        tokens = [len(word) for word in hypothesis.written.split()]
+        completion = math.log(max(hypothesis.completion or 0.0, _LEAST_COMPLETION))
         return [
-            Evidence(
-                shares[place + 1] / shares[place],
-                math.log1p(frames - self._since[place][1]),
-                min(words - 1 - place, MOST_FOLLOWING),
-                int(place >= over),
-                len(hypothesis.written.split()[place]) if place >= over else 0,
+            Known(
+                Evidence(
+                    agreement=shares[place + 1] / shares[place],
+                    held=math.log1p(frames - self._since[place][1]),
+                    before=min(place, MOST_BEFORE),
+                    following=min(words - 1 - place, MOST_FOLLOWING),
+                    tokens=tokens[place],
+                    completion=completion if place >= over else 0.0,
+                ),
+                growing=place >= over,
             )
             for place in range(first, end)
         ]
 
 
-def _may_be_shown(evidence: Evidence) -> bool:
-    held = evidence.held >= math.log1p(HELD_FRAMES) and not evidence.growing
-    return held or stability(evidence) >= STABLE
-
-
 def _fit(hypothesis: Hypothesis, frames: int) -> int:
     """How many words of a hypothesis are fit to be shown: of others only the beginning is there."""
-    return len(hypothesis.words) if hypothesis.completed else _over(hypothesis, frames)
+    return _over(hypothesis, frames) if hypothesis.completion is None else len(hypothesis.words)
 
 
 def _over(hypothesis: Hypothesis, frames: int) -> int:

@@ -67,8 +67,9 @@ class Hypothesis:
         confidence: mean of its words' in finals, the share of them to expect right; geometric mean
             over all tokens in partials; 0 if there are none.
         score: natural logarithm of its weight among the alternatives of one final.
-        completed: whether a last word of which only the beginning has been heard stands as the
-            word that it is likely to become, and the search can tell how likely.
+        completion: where a last word of which only the beginning has been heard stands as the word
+            that it is likely to become, how likely that is by the language model alone, 0 to 1,
+            and 1 if it will not grow; None where such a word stands as it is.
     """
 
     text: str
@@ -76,7 +77,7 @@ class Hypothesis:
     tokens: tuple[TimedToken, ...]
     words: tuple[Word, ...]
     score: float = 0.0
-    completed: bool = False
+    completion: float | None = None
 
     @property
     def written(self) -> str:
@@ -211,7 +212,7 @@ class GreedyDecoder:
         if self._speller is None:
             return best
         # It follows no other text, so nothing tells how sure a word is before its end.
-        return replace(self._speller.partial(best), completed=False)
+        return replace(self._speller.partial(best), completion=None)
 
     def _written(self) -> Hypothesis:
         return spell_hypothesis(self._emitted, self._frame_seconds, self._annotator)

@@ -93,9 +93,9 @@ class Language:
         words: list[int] = self.lexicon.numbers[first : first + count].tolist()
         return words
 
-    def beginning(self, written: str) -> int:
-        """The number of the likeliest word that begins so in tokens, -1 if none does."""
-        return int(self.lexicon.likeliest[self._node(written)])
+    def beginning(self, written: str, most: int) -> NDArray[np.int32]:
+        """The numbers of the likeliest words that begin so in tokens, in no order."""
+        return self.lexicon.beginning(self._node(written), most)
 
     def _node(self, written: str) -> int:
         node = np.array([ROOT])

@@ -35,8 +35,7 @@ class Lexicon:
         alike: (M,) int32, how many words end there, at most `MOST_ALIKE`.
         numbers: those of all words, the likeliest of each node first.
         first: (M,) int32, the place in `numbers` of the first of each node.
-        likeliest: (M,) int32, the number of the likeliest word that begins so, -1 outside.
-        look_ahead: (M,) float32, its score; -inf outside.
+        look_ahead: (M,) float32, the score of the likeliest word that begins so; -inf outside.
 
     Args:
         words: how each of W words is written in tokens.
@@ -56,6 +55,7 @@ class Lexicon:
         differs = np.ones(spelled.shape, dtype=bool)
         differs[1:] = np.logical_or.accumulate(spelled[1:] != spelled[:-1], axis=1)
         keys: list[NDArray[np.int64]] = []
+        begins, counts = [np.zeros(1, np.int64)], [np.array([len(spelled)])]
         rising = scores.argsort(kind="stable")
         likeliest = [rising[-1:]]
         node = np.zeros(len(spelled), dtype=np.int64)
@@ -65,6 +65,8 @@ class Lexicon:
             fresh = differs[:, depth] & reaches
             keys.append(node[fresh] * self._tokens + spelled[fresh, depth])
             place = np.cumsum(fresh) - 1
+            begins.append(np.flatnonzero(fresh))
+            counts.append(np.bincount(place[reaches], minlength=len(begins[-1])))
             best = np.zeros(int(fresh.sum()), dtype=np.int64)
             reaching = rising[reaches[rising]]
             best[place[reaching]] = reaching  # of those with the same place the last stays
@@ -73,12 +75,14 @@ class Lexicon:
             count += len(best)
         self.nodes = count + 1
         self.outside = count
+        # The words below a node follow each other: the first of them, and how many there are.
+        self._begins = np.concatenate([*begins, [0]]).astype(np.int32)
+        self._counts = np.concatenate([*counts, [0]]).astype(np.int32)
+        self._sorted, self._scores = numbers.astype(np.int32), scores
         best = np.concatenate(likeliest)
         # Without a word, there still is the node at which all begin.
         self.look_ahead = np.full(self.nodes, -np.inf, dtype=np.float32)
         self.look_ahead[: len(best)] = scores[best]
-        self.likeliest = np.full(self.nodes, -1, dtype=np.int32)
-        self.likeliest[: len(best)] = numbers[best]
         order = np.lexsort((-scores, node))
         node, numbers = node[order], numbers[order]
         rank = np.arange(len(node)) - node.searchsorted(node)
@@ -89,6 +93,14 @@ class Lexicon:
         ending = self.alike > 0
         self.words[ending] = self.numbers[self.first[ending]]
         self._link(np.concatenate(keys).astype(np.int64) if keys else np.zeros(0, np.int64))
+
+    def beginning(self, node: int, most: int) -> NDArray[np.int32]:
+        """The numbers of the likeliest words that begin as a node does, in no order."""
+        begin, count = int(self._begins[node]), int(self._counts[node])
+        words = self._sorted[begin : begin + count]
+        if count > most:
+            words = words[self._scores[begin : begin + count].argpartition(-most)[-most:]]
+        return words
 
     def _link(self, edges: NDArray[np.int64]) -> None:
         """Make an index of the edges, sorted: the upper node's number times V, plus the letter.

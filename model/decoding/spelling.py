@@ -20,6 +20,9 @@ from ossicle.model.pronunciation.dictionary import Pronunciations
 _KEPT = 8
 """Spellings of the words so far that are followed; they differ in what follows them only."""
 
+_COMPLETIONS = 64
+"""Words that a sound may be the beginning of, of which the one is chosen that it may become."""
+
 
 @dataclass(frozen=True)
 class _Spelling:
@@ -80,8 +83,12 @@ class Speller:
         """
         # What a separator follows will not grow.
         ended = bool(hypothesis.tokens) and not hypothesis.tokens[-1].text.strip()
-        spelled = self._spelled(hypothesis, growing=not ended)
-        return replace(spelled, completed=self._language is not None)
+        language = self._language
+        if language is None or ended or not hypothesis.words:
+            return self._spelled(hypothesis, completion=None if language is None else 1.0)
+        *before, last = [word.text for word in hypothesis.words]
+        word, completion = self._becoming(language, before, last)
+        return self._spelled(hypothesis, becomes=word, completion=completion)
 
     def finals(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
         """Hypotheses of the whole of what was said, spelled; of those that become equal the first.
@@ -99,30 +106,35 @@ class Speller:
         return " ".join(self._words(sounds.split(), whole=True))
 
     def _spelled(
-        self, hypothesis: Hypothesis, *, whole: bool = False, growing: bool = False
+        self,
+        hypothesis: Hypothesis,
+        *,
+        whole: bool = False,
+        becomes: str = "",
+        completion: float | None = None,
     ) -> Hypothesis:
-        words = self._words([word.text for word in hypothesis.words], whole, growing)
+        words = self._words([word.text for word in hypothesis.words], whole, becomes)
         return replace(
             hypothesis,
             text=" ".join(words),
             words=tuple(
                 replace(word, text=text) for word, text in zip(hypothesis.words, words, strict=True)
             ),
+            completion=completion,
         )
 
-    def _words(self, sounds: Sequence[str], whole: bool, growing: bool = False) -> list[str]:
+    def _words(self, sounds: Sequence[str], whole: bool, becomes: str = "") -> list[str]:
         """The words of so many sounds.
 
         Args:
             whole: this is all that was said.
-            growing: the last sound may be the beginning of a word.
+            becomes: the word that the last sound is the beginning of, empty if it is a whole word.
         """
         language = self._language
         if language is None:
             words = list(map(self._pronunciations.spell, sounds))
-        elif growing and sounds and not language.words_of(sounds[-1]):
-            words = self._likeliest(language, sounds[:-1], whole)
-            words.append(self._begun(language, sounds[-1]))
+        elif becomes:
+            words = [*self._likeliest(language, sounds[:-1], whole), becomes]
         else:
             words = self._likeliest(language, sounds, whole)
         begin = 0
@@ -159,27 +171,55 @@ class Speller:
         lost = language.weights.lm_weight * (likelihoods[0] - likelihoods[1])
         return bool(lost <= expected.worth)
 
-    def _begun(self, language: Language, sound: str) -> str:
-        word = language.beginning(sound)
-        return language.ngram.words[word] if word >= 0 else self._pronunciations.spell(sound)
+    def _becoming(self, language: Language, before: Sequence[str], sound: str) -> tuple[str, float]:
+        """What the language model takes a sound to become that may be the beginning of a word.
+
+        Returns:
+            The word, empty if the sound is one as it is, and how likely it is, 0 to 1, among those
+            that begin so.
+        """
+        candidates = language.beginning(sound, _COMPLETIONS)
+        if not len(candidates):
+            return self._pronunciations.spell(sound), 0.0
+        context = self._context(language, before)
+        scores, _ = language.ngram.score(np.full(len(candidates), context), candidates)
+        shares = np.exp(scores - scores.max())
+        shares /= shares.sum()
+        alike = language.words_of(sound)
+        if alike:
+            return "", float(shares[np.isin(candidates, alike)].sum())
+        best = int(shares.argmax())
+        return language.ngram.words[candidates[best]], float(shares[best])
+
+    def _context(self, language: Language, sounds: Sequence[str]) -> int:
+        """The language model's, after sounds as it likes them best."""
+        if not sounds:
+            return language.ngram.start()
+        self._extend(language, sounds)
+        return self._steps[len(sounds) - 1][0].context
 
     def _likeliest(self, language: Language, sounds: Sequence[str], whole: bool) -> list[str]:
-        """The words that the language model likes best; only what is new of them is looked at."""
-        pairs = zip(sounds, self._sounds, strict=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        del self._sounds[same:], self._steps[same:]
-        for sound in sounds[same:]:
-            self._sounds.append(sound)
-            self._steps.append(self._extended(language, sound))
+        """The words that the language model likes best."""
+        self._extend(language, sounds)
         if not sounds:
             return []
-        spellings = self._steps[-1]
+        spellings = self._steps[len(sounds) - 1]
         scores = [spelling.score for spelling in spellings]
         if whole:
             contexts = np.array([spelling.context for spelling in spellings])
             ends = np.full(len(contexts), language.ngram.eos, np.int32)
             scores = (np.array(scores) + language.ngram.score(contexts, ends)[0]).tolist()
         return spellings[int(np.argmax(scores))].words()
+
+    def _extend(self, language: Language, sounds: Sequence[str]) -> None:
+        """Find the spellings after each of the sounds; only what is new of them is looked at."""
+        pairs = zip(sounds, self._sounds, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if same < len(sounds):
+            del self._sounds[same:], self._steps[same:]
+        for sound in sounds[same:]:
+            self._sounds.append(sound)
+            self._steps.append(self._extended(language, sound))
 
     def _extended(self, language: Language, sound: str) -> list[_Spelling]:
         before = self._steps[-1] if self._steps else [_Spelling(0.0, language.ngram.start())]

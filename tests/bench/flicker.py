@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -29,7 +30,7 @@ from ossicle.model.decoding.confidence import fit
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.decoding.hypothesis import Decoder
 from ossicle.model.runtime import AcousticModel, find_model
-from ossicle.service.partials import Flicker, PartialText, flicker
+from ossicle.service.partials import Flicker, Known, PartialText, flicker
 from ossicle.service.stability import Evidence
 
 BLOCK_FRAMES = 4
@@ -43,7 +44,7 @@ class Measured:
     plain: Flicker = field(default_factory=Flicker)
     shown: Flicker = field(default_factory=Flicker)
     delays: list[float] = field(default_factory=list)  # seconds, of each word of the finals
-    evidence: list[Evidence] = field(default_factory=list)  # of young words of partials
+    known: list[Known] = field(default_factory=list)  # of young words of partials
     stayed: list[bool] = field(default_factory=list)  # whether they, and all before, were final
 
 
@@ -71,19 +72,19 @@ def measure(log_probs: np.ndarray, decoder: Decoder, frame_seconds: float, to: M
         hypothesis = decoder.hypothesis()
         frames = min(end, len(log_probs))
         words = shown.update(hypothesis, frames, decoder.agreement)
-        known.append(shown.evidence(hypothesis, frames, decoder.agreement))
+        known.append(shown.known(hypothesis, frames, decoder.agreement))
         plain_texts.append(hypothesis.text)
         shown_texts.append(" ".join(word.text for word in words))
     final = decoder.finish()[0].text
-    for text, evidence in zip(plain_texts, known, strict=True):
+    for text, words in zip(plain_texts, known, strict=True):
         same = sum(
             1
             for _ in takewhile(
                 lambda pair: pair[0] == pair[1], zip(text.split(), final.split(), strict=False)
             )
         )
-        young = [place for place, each in enumerate(evidence) if each.held <= YOUNG]
-        to.evidence += [evidence[place] for place in young]
+        young = [place for place, each in enumerate(words) if each.evidence.held <= YOUNG]
+        to.known += [words[place] for place in young]
         to.stayed += [place < same for place in young]
     to.plain += flicker([*plain_texts, final])
     to.shown += flicker([*shown_texts, final])
@@ -105,6 +106,16 @@ def there_for_good(texts: list[str]) -> list[int]:
     return since
 
 
+def fit_stability(known: Sequence[Known], stayed: np.ndarray) -> None:
+    """Print weights for `stability.py` that fit what was known of words and whether they stayed."""
+    grew = np.array([word.growing for word in known])
+    evidence = np.array([word.evidence for word in known], dtype=np.float64)
+    for name, rows in (("OVER", ~grew), ("GROWING", grew)):
+        fitted = fit(evidence[rows], stayed[rows])
+        weights = Evidence(*(round(weight, 3) for weight in fitted.weights))
+        print(f"{rows.sum()} words: {name}_OFFSET = {fitted.offset:.3f}, {name} = {weights}")
+
+
 def main() -> int:
     """Measure and print a line for each manifest."""
     parser = argparse.ArgumentParser(description="Measure how often shown words change.")
@@ -121,7 +132,8 @@ def main() -> int:
     print(
         f"{'manifest':<20}{'words':>7}{'plain':>8}{'shown':>8}{'ratio':>8}{'mean':>10}{'p95':>10}"
     )
-    evidence, stayed = [], []
+    known: list[Known] = []
+    stayed: list[bool] = []
     for path in options.manifests:
         measured = Measured()
         for utterance in read_manifest(path)[: options.utterances]:
@@ -134,12 +146,10 @@ def main() -> int:
             f"{measured.shown.rate:>8.1%}{measured.shown.ratio:>8.1%}"
             f"{late.mean():>7.0f} ms{np.quantile(late, 0.95):>7.0f} ms"
         )
-        evidence += measured.evidence
+        known += measured.known
         stayed += measured.stayed
     if options.fit:
-        fitted = fit(np.array(evidence, dtype=np.float64), np.array(stayed))
-        weights = Evidence(*(round(weight, 3) for weight in fitted.weights))
-        print(f"{len(stayed)} words: OFFSET = {fitted.offset:.3f}, WEIGHTS = {weights}")
+        fit_stability(known, np.array(stayed))
     return 0
 
 

@@ -48,6 +48,30 @@ def test_every_word_is_found_and_nothing_else(scores: dict[str, float]) -> None:
         st.tuples(st.text(alphabet="ab", min_size=1, max_size=3), st.floats(-20, 0, width=32)),
         min_size=1,
         max_size=40,
+    ),
+    st.integers(1, 50),
+)
+def test_the_likeliest_words_that_begin_so_are_found(
+    words: list[tuple[str, float]], most: int
+) -> None:
+    written = [word for word, _ in words]
+    scores = np.array([score for _, score in words], np.float32)
+    lexicon = Lexicon(written, scores, TOKENIZER.tokens)
+    for beginning in ("", *{word[:end] for word in written for end in (1, 2, 3)}):
+        found = lexicon.beginning(reach(lexicon, beginning), most).tolist()
+        below = [n for n, word in enumerate(written) if word.startswith(beginning)]
+        assert len(set(found)) == len(found) == min(most, len(below))
+        assert set(found) <= set(below)
+        assert sorted(scores[found]) == sorted(scores[below])[-most:]
+    assert not len(lexicon.beginning(lexicon.outside, most))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text(alphabet="ab", min_size=1, max_size=3), st.floats(-20, 0, width=32)),
+        min_size=1,
+        max_size=40,
     )
 )
 def test_words_written_alike_end_at_one_node_the_likeliest_first(

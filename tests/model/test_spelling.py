@@ -93,19 +93,60 @@ def test_what_no_word_sounds_like_is_spelled_by_rules(
     assert set(text.split()[1]) <= set("abcdefghijklmnopqrstuvwxyz'")
 
 
+def begun(sounds: str) -> Hypothesis:
+    """A hypothesis whose last sound may be the beginning of a word."""
+    words = tuple(Word(sound, 0.0, 0.0, 1.0) for sound in sounds.split())
+    return Hypothesis("", 1.0, (), words)
+
+
 def test_a_word_that_is_begun_is_shown_as_the_likeliest_that_begins_so(
     language: Language, pronunciations: Pronunciations
 ) -> None:
     speller = Speller(pronunciations, language)
-
-    def partial(sounds: str) -> str:
-        words = tuple(Word(sound, 0.0, 0.0, 1.0) for sound in sounds.split())
-        return speller.partial(Hypothesis("", 1.0, (), words)).text
-
-    assert partial("ðə kæ") == "the cat"
-    assert partial("ðə kæt sæ") == "the cat sat"
-    assert partial("ðə blɪk").startswith("the b")
+    assert speller.partial(begun("ðə kæ")).text == "the cat"
+    assert speller.partial(begun("ðə kæt sæ")).text == "the cat sat"
+    assert speller.partial(begun("ðə blɪk")).text.startswith("the b")
     assert speller.text("ðə kæ") != "the cat"
+
+
+def test_what_a_begun_word_becomes_is_what_fits_the_words_before(
+    language: Language, pronunciations: Pronunciations
+) -> None:
+    speller = Speller(pronunciations, language)
+    for text in ("he sat", "the sea", "we see"):
+        before, sound = pronunciations.pronounce_text(text).rsplit(" ", 1)
+        assert speller.partial(begun(f"{before} {sound[0]}")).text == text
+
+
+def test_how_likely_it_becomes_that_is_its_share_of_the_words_that_begin_so(
+    language: Language, ngrams: NgramModel, pronunciations: Pronunciations
+) -> None:
+    speller = Speller(pronunciations, language)
+    _, context = ngrams.score(np.array([ngrams.start()]), ngrams.numbers(["the"]))
+    words = [w for w in ngrams.words if pronunciations.pronounce(w).startswith("s")]
+    scores, _ = ngrams.score(np.repeat(context, len(words)), ngrams.numbers(words))
+    likely = dict(zip(words, np.exp(scores) / np.exp(scores).sum(), strict=True))
+    hypothesis = speller.partial(begun("ðə s"))
+    assert likely[hypothesis.words[-1].text] == max(likely.values())
+    assert hypothesis.completion == pytest.approx(max(likely.values()), rel=1e-4)
+    # A sound that is a word as it is will stay so, unless it is the beginning of another.
+    whole = speller.partial(begun("ðə si")).completion
+    longer = likely["sees"] / (likely["sees"] + likely["sea"] + likely["see"])
+    assert whole == pytest.approx(1 - longer, rel=1e-4)
+    assert speller.partial(begun("ðə kæt")).completion == pytest.approx(1.0)
+    assert speller.partial(begun("ðə blɪk")).completion == 0.0
+
+
+@pytest.mark.parametrize(("with_language", "expected"), [(True, 1.0), (False, None)])
+def test_a_word_that_a_separator_follows_becomes_no_other(
+    language: Language,
+    pronunciations: Pronunciations,
+    with_language: bool,
+    expected: float | None,
+) -> None:
+    speller = Speller(pronunciations, language if with_language else None)
+    tokens = tuple(TimedToken(token, n, n + 1, 0.9) for n, token in enumerate("si "))
+    assert speller.partial(spell_hypothesis(tokens, 0.04)).completion == expected
 
 
 WORDS = ("see", "sea", "the", "two", "to", "dog", "sat", "blick")

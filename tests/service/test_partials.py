@@ -46,17 +46,17 @@ def test_a_word_is_shown_when_no_letter_follows_it_for_long() -> None:
 
 
 def test_a_word_that_few_texts_have_is_not_shown_until_it_has_stayed() -> None:
-    steps = [("one ", n, (0.3,)) for n in (4, 23, 24)]
+    steps = [("one ", n, (0.3,)) for n in (4, 33, 34)]
     assert shown(*steps) == ["", "", "one"]
-    steps = [("one ", 4, (0.3,)), *(("won ", n, (0.3,)) for n in (8, 24, 28))]
+    steps = [("one ", 4, (0.3,)), *(("won ", n, (0.3,)) for n in (8, 34, 38))]
     assert shown(*steps) == ["", "", "", "won"]
     assert shown(("one ", 4, (0.3,)), ("one ", 8, (0.8,))) == ["", "one"]
 
 
 def test_doubt_about_a_word_is_no_doubt_about_the_next() -> None:
-    steps = [("one ", n, (0.3,)) for n in (4, 24)]
-    assert shown(*steps, ("one two ", 28, (0.3, 0.27)))[-1] == "one two"
-    assert shown(*steps, ("one two ", 28, (0.3, 0.05)))[-1] == "one"
+    steps = [("one ", n, (0.3,)) for n in (4, 34)]
+    assert shown(*steps, ("one two ", 38, (0.3, 0.27)))[-1] == "one two"
+    assert shown(*steps, ("one two ", 38, (0.3, 0.05)))[-1] == "one"
 
 
 def test_a_word_is_surer_when_others_follow_it() -> None:
@@ -64,11 +64,13 @@ def test_a_word_is_surer_when_others_follow_it() -> None:
     assert shown(("one ", 4, (0.5,)), doubted) == ["", "one two three"]
 
 
-@pytest.mark.parametrize(("completed", "expected"), [(True, "tomorrow"), (False, "")])
-def test_a_word_that_grows_is_shown_only_as_the_word_that_it_becomes(
-    completed: bool, expected: str
+@pytest.mark.parametrize(
+    ("completion", "expected"), [(0.9, "tomorrow"), (0.2, ""), (0.0, ""), (None, "")]
+)
+def test_a_word_that_grows_is_shown_only_as_the_word_that_it_likely_becomes(
+    completion: float | None, expected: str
 ) -> None:
-    beginning = replace(heard("təmɑr"), completed=completed)
+    beginning = replace(heard("təmɑr"), completion=completion)
     word = replace(beginning.words[0], text="tomorrow")
     partial = PartialText()
     words = partial.update(replace(beginning, text="tomorrow", words=(word,)), 6, agreed)
@@ -80,7 +82,7 @@ def test_a_word_that_grows_is_taken_back_if_it_becomes_another() -> None:
     texts = []
     others = [("təmAt", "tomato"), *[("təmAtO", "tomatoes")] * 3]
     for frames, (sounds, text) in enumerate([("təmɑr", "tomorrow"), *others]):
-        hypothesis = replace(heard(sounds), completed=True)
+        hypothesis = replace(heard(sounds), completion=0.8)
         word = replace(hypothesis.words[0], text=text)
         words = partial.update(
             replace(hypothesis, text=text, words=(word,)), 8 + 4 * frames, agreed
@@ -100,29 +102,26 @@ def test_the_beam_is_asked_only_where_there_is_something_to_show() -> None:
     assert partial.update(heard("one"), 8, asked)
 
 
-EVIDENCE = Evidence(agreement=0.5, held=1.0, following=1, growing=0, heard=0)
+EVIDENCE = Evidence(agreement=0.5, held=1.0, before=1, following=0, tokens=3, completion=-1.0)
 
 
-@pytest.mark.parametrize(
-    ("other", "surer"),
-    [
-        ({"agreement": 0.8}, True),
-        ({"held": 2.0}, True),
-        ({"following": 2}, True),
-        ({"growing": 1}, False),
-    ],
-)
-def test_what_makes_a_word_stay(other: dict[str, float], surer: bool) -> None:
-    before, after = stability(EVIDENCE), stability(EVIDENCE._replace(**other))
-    assert 0 < before < 1
-    assert (after > before) == surer
-    assert after != before
+@pytest.mark.parametrize("growing", [False, True])
+@pytest.mark.parametrize("other", [{"agreement": 0.8}, {"held": 2.0}, {"before": 3}, {"tokens": 6}])
+def test_what_makes_a_word_stay(other: dict[str, float], growing: bool) -> None:
+    before = stability(EVIDENCE, growing=growing)
+    assert 0 < before < stability(EVIDENCE._replace(**other), growing=growing) < 1
 
 
-def test_the_more_of_a_growing_word_was_heard_the_surer_it_is() -> None:
-    growing = [stability(EVIDENCE._replace(growing=1, heard=heard)) for heard in (1, 3, 6)]
-    assert growing == sorted(growing)
-    assert growing[0] < growing[-1]
+def test_a_word_is_surer_the_more_words_follow_it() -> None:
+    over = [stability(EVIDENCE._replace(following=n), growing=False) for n in range(5)]
+    assert over == sorted(set(over))
+
+
+def test_a_word_that_grows_is_surer_the_likelier_it_is_among_those_that_begin_so() -> None:
+    chances = [EVIDENCE._replace(completion=log) for log in (-3.0, -1.0, 0.0)]
+    growing = [stability(evidence, growing=True) for evidence in chances]
+    assert growing == sorted(set(growing))
+    assert len({stability(evidence, growing=False) for evidence in chances}) == 1
 
 
 def test_what_takes_the_place_of_shown_words_must_be_agreed_on_too() -> None:
@@ -134,15 +133,20 @@ def test_a_word_stays_when_the_search_doubts_that_it_is_over() -> None:
     assert shown(("one ", 4), ("one", 8), ("one ", 12)) == ["one", "one", "one"]
 
 
-def test_a_word_is_not_changed_by_two_contradictions_but_by_three_in_a_row() -> None:
-    others = ["sew one ", "sew one ", "so one ", "sew one ", "sew one ", "sew won "]
-    steps = [("so one ", 8), *[(text, 12 + 4 * n) for n, text in enumerate(others)]]
-    assert shown(*steps) == ["so one"] * 6 + ["sew won"]
+def test_a_word_is_not_changed_by_three_doubtful_contradictions_but_by_four_in_a_row() -> None:
+    others = ["sew "] * 3 + ["so "] + ["sew "] * 4
+    steps = [("so ", 8), *[(text, 12 + 4 * n, (0.5,)) for n, text in enumerate(others)]]
+    assert shown(*steps) == ["so"] * 8 + [""]
+
+
+def test_a_word_is_changed_at_once_when_what_contradicts_it_is_sure() -> None:
+    steps = [("so one ", 8), ("sew one ", 12, (0.4, 0.4)), ("sew one ", 16)]
+    assert shown(*steps) == ["so one", "so one", "sew one"]
 
 
 def test_a_shown_word_that_grows_after_all_is_a_contradiction() -> None:
-    steps = [("one ", 4), ("only", 8), ("only", 12), ("only ", 16)]
-    assert shown(*steps) == ["one", "one", "one", "only"]
+    steps = [("one ", 4), *[("only", n) for n in (8, 12, 16)], ("only ", 20)]
+    assert shown(*steps) == ["one"] * 4 + ["only"]
 
 
 def test_the_next_utterance_starts_with_nothing_shown() -> None:
