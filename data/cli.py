@@ -1,4 +1,4 @@
-"""`ossicle data`: import corpora, check manifests, find leaks, make synthetic speech."""
+"""`ossicle data`: import corpora, cut recordings, check manifests, find leaks, synthesize."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs: `ossicle --h
     from ossicle.data.leaks import Leak
     from ossicle.data.manifest import Utterance
     from ossicle.data.synthesis import SynthesisProgress
+    from ossicle.data.transcripts import CutRecordings
 
 LISTED = 20
 """Examples of each kind of problem that are printed."""
@@ -37,7 +38,8 @@ CORPUS_NAMES = ("librispeech", "commonvoice", "ljspeech", "speechcommands", "yes
 
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Import speech corpora, check manifests, find leaks, and make synthetic speech.",
+    help="Import speech corpora, cut recordings by transcripts, check manifests, find leaks, and "
+    "make synthetic speech.",
 )
 
 _report = Console()
@@ -81,6 +83,73 @@ def import_command(
     except OSError as error:
         raise _fail(f"cannot write {output}: {error.strerror}") from error
     _report.print(f"{escape(str(output))}: {_summary(imported.utterances)}", soft_wrap=True)
+
+
+@data_app.command("cut")
+def cut_command(
+    transcripts: Annotated[
+        list[Path],
+        typer.Argument(help="What ossicle transcribe --format json wrote, or folders of it."),
+    ],
+    output_dir: Annotated[
+        Path,
+        typer.Option(
+            "--output-dir", "-o", metavar="DIR", help="Folder for the cuts and their manifest."
+        ),
+    ],
+    confidence: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Leave out what has a smaller share of words likely to be right."
+        ),
+    ] = 0.8,
+    longest: Annotated[
+        float, typer.Option(min=0.5, help="Cut speech of more seconds at its longest pauses.")
+    ] = 10.0,
+    source: Annotated[
+        str, typer.Option(help="What the manifest calls the corpus.")
+    ] = "transcripts",
+) -> None:
+    """Cut recordings by their transcripts into a manifest to train on.
+
+    For recordings without texts (pseudo-labels): of what a model heard that is kept which it was
+    sure of. What was corrected in the transcripts is kept in any case. Exits with 1 if nothing is.
+
+    Example: `ossicle data cut transcripts/ -o heard/ --confidence 0.85`
+    """
+    from ossicle.data.transcripts import (
+        MANIFEST,
+        CutConfig,
+        CutRecordings,
+        TranscriptsError,
+        cut_transcripts,
+        find_transcripts,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    result = CutRecordings()
+    try:
+        found = find_transcripts(transcripts)
+        with _stoppable(f"{output_dir / MANIFEST} is not written"), _progress(*columns) as bar:
+            task = bar.add_task("cutting", total=len(found))
+            config = CutConfig(confidence, longest, source)
+            for so_far in cut_transcripts(found, output_dir, config):
+                result = so_far
+                bar.advance(task)
+    except TranscriptsError as error:
+        raise _fail(str(error)) from error
+    _list_failures(result)
+    if result.doubtful:
+        _errors.print(
+            f"{_count(result.doubtful, 'utterance')} left out, {result.doubtful_seconds / 60:.1f} "
+            f"minutes: fewer than {confidence:.0%} of their words are likely to be right",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if not result.utterances:
+        raise _fail(f"nothing is left to train on; {output_dir / MANIFEST} is not written")
+    manifest = escape(str(output_dir / MANIFEST))
+    _report.print(f"{manifest}: {_summary(result.utterances)}", soft_wrap=True)
 
 
 @data_app.command("check")
@@ -285,11 +354,11 @@ def _list_leaks(title: str, leaks: Sequence[Leak]) -> None:
             _report.print(f"  and {len(of_kind) - LISTED} more")
 
 
-def _list_failures(imported: Imported) -> None:
-    failures = imported.failures
+def _list_failures(made: Imported | CutRecordings) -> None:
+    failures = made.failures
     if not failures:
         return
-    total = len(failures) + len(imported.utterances)
+    total = len(failures) + len(made.utterances)
     _errors.print(f"[yellow]{len(failures)} of {total} recordings are left out:[/yellow]")
     for failure in failures[:LISTED]:
         _errors.print(escape(f"  {failure.item}: {failure.reason}"), soft_wrap=True)
