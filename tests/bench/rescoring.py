@@ -21,7 +21,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.manifest import batches, read_manifest
+from ossicle.data.manifest import Utterance, batches, read_manifest
 from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import LANGUAGE_MODEL, Decoding
 from ossicle.model.decoding.reranking import RescoringWeights
@@ -88,11 +88,11 @@ def ngram_log_probs(model: NgramModel, texts: Sequence[str]) -> tuple[list[float
     return log_probs, known
 
 
-def contexts(manifest: Path, texts: Sequence[str]) -> list[str]:
+def contexts(utterances: Sequence[Utterance], texts: Sequence[str]) -> list[str]:
     """For each utterance, the last ones of the same speaker before it, a line each."""
     said: dict[str, list[str]] = {}
     result = []
-    for utterance, text in zip(read_manifest(manifest), texts, strict=True):
+    for utterance, text in zip(utterances, texts, strict=True):
         before = said.setdefault(utterance.speaker, [])
         result.append("\n".join(before[-CONTEXT_UTTERANCES:]))
         before.append(text)
@@ -101,8 +101,9 @@ def contexts(manifest: Path, texts: Sequence[str]) -> list[str]:
 
 def perplexities(manifest: Path, rescorer: Rescorer, ngram: NgramModel) -> str:
     """A line on how well the models predict a manifest's texts."""
-    texts = [normalize(utterance.text) for utterance in read_manifest(manifest)]
-    before = contexts(manifest, texts)
+    utterances = read_manifest(manifest)
+    texts = [normalize(utterance.text) for utterance in utterances]
+    before = contexts(utterances, texts)
     word_level, known = ngram_log_probs(ngram, texts)
     rows = [
         (words, float(rescorer.score([text])[0]), float(rescorer.score([text], context)[0]), text)
@@ -122,21 +123,23 @@ def n_best_lists(
 ) -> list[NBest]:
     """The lists of a set; the context of an utterance is what the search heard before."""
     settings = decoding.settings
-    candidates = [
-        found[: RescoringWeights.texts]
-        for found in tuner.search(heard, settings.beam, settings.language)
-    ]
-    texts = [[tuner.text(candidate) for candidate in found] for found in candidates]
+    utterances = read_manifest(manifest)
+    # The shortest were heard first.
+    order = sorted(range(len(utterances)), key=lambda number: utterances[number].duration)
+    found = dict(zip(order, tuner.search(heard, settings.beam, settings.language), strict=True))
+    candidates = [found[number][: RescoringWeights.texts] for number in range(len(utterances))]
+    texts = [[decoding.spell(tuner.text(each)) for each in listed] for listed in candidates]
     lists = []
-    before = contexts(manifest, [found[0] for found in texts])
-    for reference, found, spelt, context in zip(
-        heard.references, candidates, texts, before, strict=True
+    before = contexts(utterances, [listed[0] for listed in texts])
+    for utterance, listed, spelt, context in zip(
+        utterances, candidates, texts, before, strict=True
     ):
         start = time.process_time()
         alone = rescorer.score(spelt)
         seconds = time.process_time() - start
-        scores = np.array([candidate.score for candidate in found])
+        scores = np.array([candidate.score for candidate in listed])
         in_context = rescorer.score(spelt, context) if context else alone
+        reference = normalize(utterance.text)
         lists.append(NBest(reference, spelt, scores, alone, in_context, seconds))
     return lists
 
@@ -201,7 +204,9 @@ def main() -> None:
         if kept and kept.exists():
             heard = load(manifest.stem, kept)
         else:
-            heard = hear_set(acoustic, manifest.stem, batches(read_manifest(manifest), 8))
+            heard = hear_set(
+                acoustic, manifest.stem, batches(read_manifest(manifest), 8), decoding.write
+            )
             if kept:
                 save(heard, kept)
         sets.append(n_best_lists(manifest, heard, tuner, decoding, rescorer))
