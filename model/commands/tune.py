@@ -81,7 +81,9 @@ def tune_command(
         best = whole.width(whole.try_out(found.beam, found.language))
         tuned = DecodingSettings(best.beam, best.language)
         if decoding.rescorer:
-            rescoring, rate = whole.rescoring(best, decoding.rescorer, decoding.spell)
+            rescoring, rate = whole.rescoring(
+                best, settings.rescoring, decoding.rescorer, decoding.spell
+            )
             tuned = replace(tuned, rescoring=rescoring)
             _out.print(f"rescored: {100 * rate:.2f} with {rescoring}", highlight=False)
         write_settings(folder, tuned.to_dict())

@@ -93,8 +93,13 @@ class DecodingSettings:
                 raise ValueError(f'"{key}" is {number!r}, not a number')
             if not math.isfinite(number):  # JSON has none of these, but Python's reader takes them
                 raise ValueError(f'"{key}" is {number!r}; give a finite number')
-        if values.get("beam_margin", 1.0) <= 0:
-            raise ValueError(f'"beam_margin" is {values["beam_margin"]}; give more than 0')
+        for key in ("beam_margin", "rescoring_margin"):
+            if values.get(key, 1.0) <= 0:
+                raise ValueError(f'"{key}" is {values[key]}; give more than 0')
+        if not 0 <= values.get("rescoring_weight", 0.0) <= 1:
+            raise ValueError(
+                f'"rescoring_weight" is {values["rescoring_weight"]}; it is a share, 0 to 1'
+            )
         for key in ("beam_width", "rescoring_texts"):
             count = values.get(key, 1)
             if not (isinstance(count, int) and 1 <= count <= WIDEST_BEAM):
@@ -258,9 +263,9 @@ class Decoding:
         weights = self.settings.rescoring
         speller = self._speller(phrases)
         reranker = None
-        if self._rescorer and weights.weight:
+        if self._rescorer and self._language and weights.weight:
             spell = speller.text if speller else str
-            reranker = Reranker(self._rescorer, weights, config.said, spell)
+            reranker = Reranker(self._rescorer, self._language, weights, config.said, spell)
         return BeamDecoder(
             info.tokens,
             info.frame_seconds,

@@ -1,7 +1,8 @@
 """The last look at an N-best list: does what it says make sense?
 
 An LSTM language model reads whole sentences and what was said before them
-(`model/decoding/rescoring.py`); its judgement is added to the scores of the search.
+(`model/decoding/rescoring.py`); in the scores of the search its judgement takes the place of a part
+of the n-gram model's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from ossicle.model.decoding.language import Language
 from ossicle.model.decoding.rescoring import Rescorer
 
 _REMEMBERED = 4  # utterances
@@ -19,33 +21,52 @@ _REMEMBERED = 4  # utterances
 
 @dataclass(frozen=True)
 class RescoringWeights:
-    """How much the LSTM language model counts; in natural-log units.
+    """How much the LSTM language model counts.
 
     Attributes:
-        weight: of its log-probabilities; 0: it is not asked.
-        word_score: for each word; makes up for what more words cost.
-        texts: of the N-best list that it judges; the others are dropped.
+        weight: share of the n-gram model's say that it takes over, 0 to 1; 0: it is not asked.
+        texts: of the N-best list that it judges, at most.
+        margin: natural-log units by which a text may be worse than the best to be judged.
+        lead: natural-log units that the text which the search likes best gets for having been
+            shown: others must be better by more to take its place.
     """
 
     weight: float = 0.0
-    word_score: float = 0.0
     texts: int = 16
+    margin: float = 3.0
+    lead: float = 0.0
+
+    def judged(self, scores: NDArray[np.float64]) -> int:
+        """How many of the first texts are judged, of scores (N,) that fall."""
+        return min(int((scores >= scores[0] - self.margin).sum()), self.texts)
 
     def combine(
-        self, texts: Sequence[str], scores: NDArray[np.float64], judged: NDArray[np.float32]
+        self, scores: NDArray[np.float64], gain: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """New scores (N,) of texts with scores (N,) that were judged (N,)."""
-        words = np.array([len(text.split()) for text in texts])
-        combined: NDArray[np.float64] = scores + self.weight * judged + self.word_score * words
-        return combined
+        """New scores of N texts; those that are not judged keep their distance from the best.
+
+        Args:
+            scores: (N,) of the search, falling.
+            gain: (J,) of the first, the judged, by how much the one language model finds them
+                likelier than the other, times what that counts in the search.
+        """
+        new: NDArray[np.float64] = scores + self.weight * gain[0]
+        new[: len(gain)] += self.weight * (gain - gain[0])
+        new[0] += self.lead
+        return new
 
 
 class Reranker:
     """Sorts the N-best lists of one stream anew, knowing what was said before.
 
+    The two language models are mixed log-linearly; that of the search has seen more texts like
+    those of the stream, the LSTM reads further back (Mikolov et al. 2010, "Recurrent neural
+    network based language model", mixes them likewise).
+
     Args:
-        rescorer: the language model.
-        weights: how much it counts.
+        rescorer: the LSTM language model.
+        language: the language model of the search.
+        weights: how much the one takes over from the other.
         said: what was said before the stream, the latest last.
         spell: makes words of a text as the model's tokens write it.
     """
@@ -53,12 +74,15 @@ class Reranker:
     def __init__(
         self,
         rescorer: Rescorer,
+        language: Language,
         weights: RescoringWeights,
         said: Sequence[str] = (),
         spell: Callable[[str], str] = str,
     ) -> None:
         self._rescorer = rescorer
+        self._ngram = language.ngram
         self._weights = weights
+        self._lm_weight = language.weights.lm_weight
         self._spell = spell
         self._said = deque(filter(None, said), maxlen=_REMEMBERED)
 
@@ -70,9 +94,12 @@ class Reranker:
     def __call__(
         self, texts: Sequence[str], scores: Sequence[float]
     ) -> tuple[list[str], list[float]]:
-        """The best texts and their new scores, best first; texts and scores are best first."""
-        texts, old = texts[: self._weights.texts], np.array(scores[: self._weights.texts])
-        judged = self._rescorer.score([self._spell(text) for text in texts], "\n".join(self._said))
-        new = self._weights.combine(texts, old, judged)
+        """The texts and their new scores, best first; both were best first."""
+        new = np.array(scores, dtype=np.float64)
+        count = self._weights.judged(new)
+        if count > 1:
+            spelt = [self._spell(text) for text in texts[:count]]
+            gain = self._rescorer.score(spelt, "\n".join(self._said)) - self._ngram.judge(spelt)
+            new = self._weights.combine(new, self._lm_weight * gain)
         order = np.argsort(-new, kind="stable").tolist()
         return [texts[number] for number in order], new[order].tolist()

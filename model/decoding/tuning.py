@@ -32,8 +32,7 @@ WIDTH_TOLERANCE = 0.001
 _STEPS = {"lm_weight": 0.1, "word_score": 0.4, "unknown_score": 2.0, "letter_score": 0.4}
 _HALVINGS = 2
 _TOGETHER = 64  # utterances that are searched at the same time
-_RESCORING_WEIGHTS = np.arange(0.0, 1.01, 0.1)
-_RESCORING_WORD_SCORES = np.arange(0.0, 3.01, 0.5)
+_RESCORING_WEIGHTS = np.arange(0.1, 1.01, 0.1)
 
 
 @dataclass(frozen=True)
@@ -218,35 +217,39 @@ class Tuner:
         return next(trial for trial in trials if trial.mean <= least + WIDTH_TOLERANCE)
 
     def rescoring(
-        self, best: Trial, rescorer: Rescorer, spell: Callable[[str], str] = str
+        self,
+        best: Trial,
+        start: RescoringWeights,
+        rescorer: Rescorer,
+        spell: Callable[[str], str] = str,
     ) -> tuple[RescoringWeights, float]:
-        """The best weights of rescoring, and the mean word error rate with them.
+        """The best weight of rescoring, and the mean word error rate with it.
 
         Args:
             best: what is rescored.
+            start: how else.
             rescorer: the language model.
             spell: makes words of a text as the model's tokens write it.
         """
         lists = []
         for heard in self.sets:
             for candidates in self.search(heard, best.beam, best.language):
-                candidates = candidates[: RescoringWeights.texts]
-                texts = [self.text(candidate) for candidate in candidates]
                 scores = np.array([candidate.score for candidate in candidates])
-                lists.append((texts, scores, rescorer.score([spell(text) for text in texts])))
-        found = RescoringWeights(0.0), best.mean
-        for weight in _RESCORING_WEIGHTS[1:].round(3).tolist():
-            for word_score in _RESCORING_WORD_SCORES.round(3).tolist():
-                weights = RescoringWeights(weight, word_score)
-                chosen = iter(
-                    texts[int(weights.combine(texts, scores, judged).argmax())]
-                    for texts, scores, judged in lists
-                )
-                rates = [
-                    word_error_rate(heard.references, [next(chosen) for _ in heard.references])
-                    for heard in self.sets
-                ]
-                mean = sum(rates) / len(rates)
-                if mean < found[1]:
-                    found = weights, mean
+                texts = [self.text(each) for each in candidates[: start.judged(scores)]]
+                spelt = [spell(text) for text in texts]
+                gain = rescorer.score(spelt) - self._language.ngram.judge(spelt)
+                lists.append((texts, scores[: len(texts)], best.language.lm_weight * gain))
+        found = replace(start, weight=0.0), best.mean
+        for weight in _RESCORING_WEIGHTS.round(3).tolist():
+            weights = replace(start, weight=weight)
+            chosen = iter(
+                texts[int(weights.combine(scores, gain).argmax())] for texts, scores, gain in lists
+            )
+            rates = [
+                word_error_rate(heard.references, [next(chosen) for _ in heard.references])
+                for heard in self.sets
+            ]
+            mean = sum(rates) / len(rates)
+            if mean < found[1]:
+                found = weights, mean
         return found

@@ -119,6 +119,25 @@ class NgramModel:
             rows, number = rows[left], number[left]
             context = self._shorter[context[left]]
 
+    def judge(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """How probable each text is as a whole sentence, its end included.
+
+        Args:
+            texts: N of them, words between single spaces; all are judged at once.
+
+        Returns:
+            Natural-log probabilities (N,).
+        """
+        rows = [[*self.numbers(text.split()).tolist(), self.eos] for text in texts]
+        log_probs = np.zeros(len(rows), np.float32)
+        contexts = np.full(len(rows), self.start(), np.int64)
+        for place in range(max(map(len, rows), default=0)):
+            longer = np.array([n for n, row in enumerate(rows) if len(row) > place])
+            words = np.array([rows[n][place] for n in longer], np.int32)
+            scores, contexts[longer] = self.score(contexts[longer], words)
+            log_probs[longer] += scores
+        return log_probs
+
     def _find(
         self, contexts: NDArray[np.int64], numbers: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

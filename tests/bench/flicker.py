@@ -7,8 +7,7 @@ are kept: the search's best hypothesis as it is, and the words of it that a part
 (`service/partials.py`). Flicker is the share of words shown that later change or vanish; relative
 to the words of the finals it is the unstable partial word ratio of Shangguan et al. 2020. The delay
 of a word is how much later, in the time of the audio, it stands in the partials for good than it
-would if each hypothesis were shown as it is. A word of which neither shows more than the final does
-has none.
+would if each hypothesis were shown as it is. A word of the final which neither shows has none.
 
 With `--fit` the weights of `service/stability.py` are fitted to the words of all manifests, as they
 were at each block of their first second.
@@ -29,8 +28,10 @@ from ossicle.data.manifest import read_manifest
 from ossicle.model.decoding.confidence import fit
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.decoding.hypothesis import Decoder
+from ossicle.model.evaluation.flicker import Flicker, flicker
+from ossicle.model.evaluation.scoring import align_words
 from ossicle.model.runtime import AcousticModel, find_model
-from ossicle.service.partials import Flicker, Known, PartialText, flicker
+from ossicle.service.partials import Known, PartialText
 from ossicle.service.stability import Evidence
 
 BLOCK_FRAMES = 4
@@ -45,7 +46,9 @@ class Measured:
     shown: Flicker = field(default_factory=Flicker)
     delays: list[float] = field(default_factory=list)  # seconds, of each word of the finals
     known: list[Known] = field(default_factory=list)  # of young words of partials
-    stayed: list[bool] = field(default_factory=list)  # whether they, and all before, were final
+    stayed: list[bool] = field(
+        default_factory=list
+    )  # whether they, and all before, were so at last
 
 
 def log_probabilities(model: AcousticModel, path: Path) -> np.ndarray:
@@ -76,23 +79,24 @@ def measure(log_probs: np.ndarray, decoder: Decoder, frame_seconds: float, to: M
         plain_texts.append(hypothesis.text)
         shown_texts.append(" ".join(word.text for word in words))
     final = decoder.finish()[0].text
+    # Rescoring may find other words, which no partial could have shown sooner.
+    last = plain_texts[-1]
     for text, words in zip(plain_texts, known, strict=True):
-        same = sum(
-            1
-            for _ in takewhile(
-                lambda pair: pair[0] == pair[1], zip(text.split(), final.split(), strict=False)
-            )
-        )
+        pairs = zip(text.split(), last.split(), strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         young = [place for place, each in enumerate(words) if each.evidence.held <= YOUNG]
         to.known += [words[place] for place in young]
         to.stayed += [place < same for place in young]
     to.plain += flicker([*plain_texts, final])
     to.shown += flicker([*shown_texts, final])
-    # The final comes with the last block, in place of its partial.
-    plain = there_for_good([*plain_texts[:-1], final])
-    stable = there_for_good([*shown_texts[:-1], final])
-    blocks = (late - soon for soon, late in zip(plain, stable, strict=True))
-    to.delays += [number * BLOCK_FRAMES * frame_seconds for number in blocks]
+    plain = there_for_good(plain_texts)
+    stable = there_for_good([*shown_texts[:-1], last])
+    blocks = iter([late - soon for soon, late in zip(plain, stable, strict=True)])
+    for edit in align_words(last, final):
+        late = next(blocks) if edit.reference else 0
+        if edit.hypothesis:
+            kept = late if edit.kind == "equal" else 0
+            to.delays.append(kept * BLOCK_FRAMES * frame_seconds)
 
 
 def there_for_good(texts: list[str]) -> list[int]:

@@ -15,7 +15,7 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jiwer
@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.manifest import Utterance, batches, read_manifest
 from ossicle.data.text import normalize
-from ossicle.model.decoding.decoders import LANGUAGE_MODEL, Decoding
+from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.decoding.language import Language
 from ossicle.model.decoding.reranking import RescoringWeights
 from ossicle.model.decoding.rescoring import Rescorer
 from ossicle.model.decoding.tuning import (
@@ -39,25 +40,31 @@ from ossicle.model.ngram.model import NgramModel
 from ossicle.model.runtime import AcousticModel
 
 WEIGHTS = tuple(np.arange(0.0, 1.01, 0.1).round(2).tolist())
-WORD_SCORES = tuple(np.arange(0.0, 3.01, 0.5).round(2).tolist())
 CONTEXT_UTTERANCES = 4
 
 
 @dataclass(frozen=True)
 class NBest:
-    """One utterance's list, best first, with the LSTM's log-probabilities (N,)."""
+    """What is judged of one utterance's list, best first.
+
+    Attributes:
+        alone: by how much the LSTM finds each text likelier than the n-gram model, times that
+            model's weight (N,).
+        in_context: the same, knowing what was said before.
+        seconds: that judging took.
+    """
 
     reference: str
     texts: list[str]
     scores: NDArray[np.float64]
-    alone: NDArray[np.float32]
-    in_context: NDArray[np.float32]
+    alone: NDArray[np.float64]
+    in_context: NDArray[np.float64]
     seconds: float
 
     def best(self, weights: RescoringWeights, *, context: bool) -> str:
         """The text that rescoring chooses."""
-        judged = self.in_context if context else self.alone
-        return self.texts[int(weights.combine(self.texts, self.scores, judged).argmax())]
+        gain = self.in_context if context else self.alone
+        return self.texts[int(weights.combine(self.scores, gain).argmax())]
 
     def oracle(self) -> str:
         """The text with the fewest errors."""
@@ -69,23 +76,6 @@ class NBest:
 def bits_per_character(log_probs: Sequence[float], texts: Sequence[str]) -> float:
     """Of texts with natural-log probabilities, the end of each counting as a character."""
     return -sum(log_probs) / math.log(2) / sum(len(text) + 1 for text in texts)
-
-
-def ngram_log_probs(model: NgramModel, texts: Sequence[str]) -> tuple[list[float], list[bool]]:
-    """Log-probabilities of texts, and whether all of their words are known.
-
-    A word-level model says of an unknown word only that it is one: such texts do not compare.
-    """
-    log_probs, known = [], []
-    for text in texts:
-        total, context = 0.0, np.array([model.start()])
-        numbers = list(model.numbers(text.split()))
-        for number in [*numbers, model.eos]:
-            log_prob, context = model.score(context, np.array([number], np.int32))
-            total += float(log_prob[0])
-        log_probs.append(total)
-        known.append(model.unk not in numbers)
-    return log_probs, known
 
 
 def contexts(utterances: Sequence[Utterance], texts: Sequence[str]) -> list[str]:
@@ -104,7 +94,9 @@ def perplexities(manifest: Path, rescorer: Rescorer, ngram: NgramModel) -> str:
     utterances = read_manifest(manifest)
     texts = [normalize(utterance.text) for utterance in utterances]
     before = contexts(utterances, texts)
-    word_level, known = ngram_log_probs(ngram, texts)
+    # A word-level model says of an unknown word only that it is one: such texts do not compare.
+    known = [ngram.unk not in ngram.numbers(text.split()) for text in texts]
+    word_level = ngram.judge(texts).tolist()
     rows = [
         (words, float(rescorer.score([text])[0]), float(rescorer.score([text], context)[0]), text)
         for words, text, context, ok in zip(word_level, texts, before, known, strict=True)
@@ -119,7 +111,12 @@ def perplexities(manifest: Path, rescorer: Rescorer, ngram: NgramModel) -> str:
 
 
 def n_best_lists(
-    manifest: Path, heard: HeardSet, tuner: Tuner, decoding: Decoding, rescorer: Rescorer
+    manifest: Path,
+    heard: HeardSet,
+    tuner: Tuner,
+    decoding: Decoding,
+    language: Language,
+    rescorer: Rescorer,
 ) -> list[NBest]:
     """The lists of a set; the context of an utterance is what the search heard before."""
     settings = decoding.settings
@@ -127,20 +124,22 @@ def n_best_lists(
     # The shortest were heard first.
     order = sorted(range(len(utterances)), key=lambda number: utterances[number].duration)
     found = dict(zip(order, tuner.search(heard, settings.beam, settings.language), strict=True))
-    candidates = [found[number][: RescoringWeights.texts] for number in range(len(utterances))]
-    texts = [[decoding.spell(tuner.text(each)) for each in listed] for listed in candidates]
+    listed = []
+    for number in range(len(utterances)):
+        scores = np.array([candidate.score for candidate in found[number]])
+        judged = found[number][: settings.rescoring.judged(scores)]
+        listed.append((scores[: len(judged)], [decoding.spell(tuner.text(c)) for c in judged]))
     lists = []
-    before = contexts(utterances, [listed[0] for listed in texts])
-    for utterance, listed, spelt, context in zip(
-        utterances, candidates, texts, before, strict=True
-    ):
+    before = contexts(utterances, [texts[0] for _, texts in listed])
+    for utterance, (scores, texts), context in zip(utterances, listed, before, strict=True):
         start = time.process_time()
-        alone = rescorer.score(spelt)
+        known = language.ngram.judge(texts)
+        alone = rescorer.score(texts)
         seconds = time.process_time() - start
-        scores = np.array([candidate.score for candidate in listed])
-        in_context = rescorer.score(spelt, context) if context else alone
-        reference = normalize(utterance.text)
-        lists.append(NBest(reference, spelt, scores, alone, in_context, seconds))
+        in_context = rescorer.score(texts, context) if context else alone
+        weight = language.weights.lm_weight
+        gains = [weight * (scored - known).astype(np.float64) for scored in (alone, in_context)]
+        lists.append(NBest(normalize(utterance.text), texts, scores, *gains, seconds))
     return lists
 
 
@@ -158,23 +157,16 @@ def mean_rate(
     return sum(rates) / len(rates)
 
 
-def choose(sets: Sequence[Sequence[NBest]], *, context: bool) -> RescoringWeights:
-    """The weights with the lowest mean of the sets' word error rates."""
-    grid = [
-        RescoringWeights(weight, word_score)
-        for weight in WEIGHTS
-        for word_score in (WORD_SCORES if weight else (0.0,))
-    ]
-    return min(grid, key=lambda weights: mean_rate(sets, weights, context=context))
-
-
-def rescored(sets: Sequence[Sequence[NBest]], *, context: bool) -> list[list[str]]:
+def rescored(
+    sets: Sequence[Sequence[NBest]], settings: RescoringWeights, *, context: bool
+) -> list[list[str]]:
     """The texts that rescoring chooses, each half with the weights that the other half likes."""
     chosen: list[list[str]] = [[""] * len(items) for items in sets]
+    grid = [replace(settings, weight=weight) for weight in WEIGHTS]
     for half in (0, 1):
-        weights = choose([items[1 - half :: 2] for items in sets], context=context)
-        where = "in context" if context else "alone"
-        print(f"half {half}, {where}: weight {weights.weight}, word score {weights.word_score}")
+        others = [items[1 - half :: 2] for items in sets]
+        weights = min(grid, key=lambda each: mean_rate(others, each, context=context))
+        print(f"half {half}, {'in context' if context else 'alone'}: weight {weights.weight}")
         for row, items in zip(chosen, sets, strict=True):
             row[half::2] = [item.best(weights, context=context) for item in items[half::2]]
     return chosen
@@ -192,13 +184,13 @@ def main() -> None:
     rescorer = Rescorer.load(options.lstm or options.model)
     acoustic = AcousticModel.load(options.model)
     decoding = Decoding.load(options.model, acoustic.info)
-    if rescorer is None or decoding.language is None:
+    language = decoding.language
+    if rescorer is None or language is None:
         parser.error(f"{options.model} needs lm.ngram and lm.lstm.onnx")
-    ngram = NgramModel.load(options.model / LANGUAGE_MODEL)
-    tuner = Tuner([], acoustic.info.tokens, decoding.language, lambda trial: None)
+    tuner = Tuner([], acoustic.info.tokens, language, lambda trial: None)
     sets = []
     for manifest in options.manifests:
-        print(perplexities(manifest, rescorer, ngram), flush=True)
+        print(perplexities(manifest, rescorer, language.ngram), flush=True)
         graph = options.model / "model.int8.onnx"
         kept = cache_file(options.cache, graph, manifest) if options.cache else None
         if kept and kept.exists():
@@ -209,8 +201,10 @@ def main() -> None:
             )
             if kept:
                 save(heard, kept)
-        sets.append(n_best_lists(manifest, heard, tuner, decoding, rescorer))
-    alone, in_context = rescored(sets, context=False), rescored(sets, context=True)
+        sets.append(n_best_lists(manifest, heard, tuner, decoding, language, rescorer))
+    settings = decoding.settings.rescoring
+    alone = rescored(sets, settings, context=False)
+    in_context = rescored(sets, settings, context=True)
     for manifest, items, first, second in zip(
         options.manifests, sets, alone, in_context, strict=True
     ):

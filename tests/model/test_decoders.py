@@ -112,6 +112,8 @@ def test_a_folder_has_what_its_files_say(folder: Path) -> None:
         ('{"beam_margin": 0}', '"beam_margin" is 0; give more than 0'),
         ('{"beam_width": 0}', '"beam_width" is 0; give 1 to 256'),
         ('{"rescoring_texts": 1.5}', '"rescoring_texts" is 1.5'),
+        ('{"rescoring_margin": 0}', '"rescoring_margin" is 0; give more than 0'),
+        ('{"rescoring_weight": 1.5}', '"rescoring_weight" is 1.5; it is a share, 0 to 1'),
         ('{"times": {"start": 3}}', '"times"'),
         ('{"lm_wieght": 0.5}', '"lm_wieght" is no setting; these are: beam_certain_blank, '),
     ],

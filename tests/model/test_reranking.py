@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import ModelConfig
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase
+from ossicle.model.decoding.language import Language, LanguageWeights
 from ossicle.model.decoding.reranking import Reranker, RescoringWeights
 from ossicle.model.decoding.rescoring import Rescorer
 from ossicle.model.lstm_lm.config import LanguageModelConfig
@@ -26,7 +27,8 @@ from ossicle.model.runtime import ModelInfo, find_model
 INFO = ModelInfo("test", "", "en-US", "", Tokenizer().tokens, 0)
 TEXTS = ["the cat sat", "the cat", "a cat sat on", "the mat", ""]
 SCORES = [-1.0, -1.5, -1.75, -2.0, -9.0]
-WEIGHTS = RescoringWeights(weight=0.5, word_score=1.5)
+WEIGHTS = RescoringWeights(weight=0.5)
+LANGUAGE_WEIGHTS = LanguageWeights(lm_weight=0.8)
 
 
 @pytest.fixture(scope="module")
@@ -46,63 +48,109 @@ def rescorer(language_model: Path) -> Rescorer:
     return rescorer
 
 
-def test_texts_are_sorted_by_both_judgements(rescorer: Rescorer) -> None:
-    texts, scores = Reranker(rescorer, WEIGHTS)(TEXTS, SCORES)
-    judged = rescorer.score(TEXTS)
-    truth = {
-        text: score + 0.5 * float(log_prob) + 1.5 * len(text.split())
-        for text, score, log_prob in zip(TEXTS, SCORES, judged, strict=True)
+@pytest.fixture(scope="module")
+def language(ngrams: NgramModel) -> Language:
+    return Language(ngrams, INFO.tokens, LANGUAGE_WEIGHTS)
+
+
+def expected(
+    rescorer: Rescorer, ngrams: NgramModel, count: int, context: str = ""
+) -> dict[str, float]:
+    """The new scores of `TEXTS`, of which so many are judged."""
+    judged = rescorer.score(TEXTS, context) - ngrams.judge(TEXTS)
+    return {
+        text: score + 0.5 * 0.8 * float(judged[number if number < count else 0])
+        for number, (text, score) in enumerate(zip(TEXTS, SCORES, strict=True))
     }
+
+
+def test_one_language_model_takes_over_a_share_of_the_others_say(
+    rescorer: Rescorer, language: Language
+) -> None:
+    texts, scores = Reranker(rescorer, language, WEIGHTS)(TEXTS, SCORES)
+    truth = expected(rescorer, language.ngram, 4)
     assert dict(zip(texts, scores, strict=True)) == pytest.approx(truth, abs=1e-4)
     assert scores == sorted(scores, reverse=True)
     assert texts != TEXTS
 
 
-def test_what_was_said_before_a_stream_is_as_good_as_what_was_said_in_it(
-    rescorer: Rescorer,
+@pytest.mark.parametrize(
+    ("weights", "count"),
+    [
+        (replace(WEIGHTS, texts=2), 2),
+        (replace(WEIGHTS, margin=0.6), 2),
+        (replace(WEIGHTS, margin=100.0), 5),
+        (replace(WEIGHTS, margin=0.75), 3),
+    ],
+)
+def test_what_is_far_behind_is_not_judged_and_keeps_its_distance(
+    rescorer: Rescorer, language: Language, weights: RescoringWeights, count: int
 ) -> None:
-    one, other = Reranker(rescorer, WEIGHTS), Reranker(rescorer, WEIGHTS, ["a dog", "", "it sat"])
+    texts, scores = Reranker(rescorer, language, weights)(TEXTS, SCORES)
+    truth = expected(rescorer, language.ngram, count)
+    assert dict(zip(texts, scores, strict=True)) == pytest.approx(truth, abs=1e-4)
+
+
+@pytest.mark.parametrize("lead", [0.4, 100.0])
+def test_what_was_shown_gives_way_only_to_what_is_better_by_more(
+    rescorer: Rescorer, language: Language, lead: float
+) -> None:
+    texts, scores = Reranker(rescorer, language, replace(WEIGHTS, lead=lead))(TEXTS, SCORES)
+    truth = expected(rescorer, language.ngram, 4)
+    truth[TEXTS[0]] += lead
+    assert dict(zip(texts, scores, strict=True)) == pytest.approx(truth, abs=1e-4)
+    assert scores == sorted(scores, reverse=True)
+    assert (texts[0] == TEXTS[0]) == (truth[TEXTS[0]] == max(truth.values()))
+
+
+@pytest.mark.parametrize("weights", [replace(WEIGHTS, texts=1), replace(WEIGHTS, margin=0.1)])
+def test_a_single_text_is_not_judged(
+    rescorer: Rescorer,
+    language: Language,
+    weights: RescoringWeights,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rescorer, "score", None)
+    assert Reranker(rescorer, language, weights)(TEXTS, SCORES) == (TEXTS, SCORES)
+
+
+def test_what_was_said_before_a_stream_is_as_good_as_what_was_said_in_it(
+    rescorer: Rescorer, language: Language
+) -> None:
+    one = Reranker(rescorer, language, WEIGHTS)
+    other = Reranker(rescorer, language, WEIGHTS, ["a dog", "", "it sat"])
     fresh = one(TEXTS, SCORES)
     for text in ("a dog", "", "it sat"):
         one.remember(text)
     assert one(TEXTS, SCORES) == other(TEXTS, SCORES) != fresh
 
 
-def test_only_the_best_texts_are_judged(rescorer: Rescorer) -> None:
-    texts, _ = Reranker(rescorer, replace(WEIGHTS, texts=2))(TEXTS, SCORES)
-    assert sorted(texts) == sorted(TEXTS[:2])
-
-
-def test_what_was_said_before_is_context(rescorer: Rescorer) -> None:
-    reranker = Reranker(rescorer, WEIGHTS)
+def test_what_was_said_before_is_context(rescorer: Rescorer, language: Language) -> None:
+    reranker = Reranker(rescorer, language, WEIGHTS)
     fresh = reranker(TEXTS, SCORES)
     reranker.remember("")
     assert reranker(TEXTS, SCORES) == fresh
     for utterance in ("we see the sea", "they see it"):
         reranker.remember(utterance)
     texts, scores = reranker(TEXTS, SCORES)
-    judged = rescorer.score(texts, "we see the sea\nthey see it")
-    words = [len(text.split()) for text in texts]
-    old = [SCORES[TEXTS.index(text)] for text in texts]
-    np.testing.assert_allclose(
-        scores, np.array(old) + 0.5 * judged + 1.5 * np.array(words), atol=1e-4
-    )
+    truth = expected(rescorer, language.ngram, 4, "we see the sea\nthey see it")
+    assert dict(zip(texts, scores, strict=True)) == pytest.approx(truth, abs=1e-4)
     assert scores != fresh[1]
 
 
 def test_finals_are_reranked_and_known_to_the_next(ngrams: NgramModel, rescorer: Rescorer) -> None:
     log_probs = np.log(np.random.default_rng(5).dirichlet(np.full(len(INFO.tokens), 0.1), 40))
     log_probs = np.maximum(log_probs, -30).astype(np.float32)
-    plain = Decoding(INFO, ngrams).decoder()
+    plain = Decoding(INFO, ngrams, {"lm_weight": 0.8}).decoder()
     plain.advance(log_probs)
-    before = plain.finish(16)
-    values = {"rescoring_weight": 0.5, "rescoring_word_score": 1.5}
+    before = plain.finish(32)
+    values = {"lm_weight": 0.8, "rescoring_weight": 0.5}
     decoder = Decoding(INFO, ngrams, values, rescorer).decoder()
-    reranker = Reranker(rescorer, WEIGHTS)
+    reranker = Reranker(rescorer, Language(ngrams, INFO.tokens, LANGUAGE_WEIGHTS), WEIGHTS)
     for _ in range(2):
         decoder.advance(log_probs)
-        after = decoder.finish(16)
-        assert decoder.finish(16) == after
+        after = decoder.finish(32)
+        assert decoder.finish(32) == after
         texts, scores = reranker([h.text for h in before], [h.score for h in before])
         assert [hypothesis.text for hypothesis in after] == texts
         assert [hypothesis.score for hypothesis in after] == pytest.approx(scores)
@@ -126,7 +174,9 @@ def test_it_reads_words_as_the_final_spells_them(
     monkeypatch.setattr(rescorer, "score", reading)
     tokens = ModelConfig(units="phonemes").tokens
     info = replace(INFO, tokens=tokens, units="phonemes")
-    decoding = Decoding(info, ngrams, {"rescoring_weight": 0.1}, rescorer, pronunciations)
+    decoding = Decoding(
+        info, ngrams, {"rescoring_weight": 0.1, "rescoring_margin": 50.0}, rescorer, pronunciations
+    )
     decoder = decoding.decoder(DecodingConfig(phrases=(Phrase("Kat", 20.0),)))
     log_probs = np.full((12, len(tokens)), -8.0, np.float32)
     for place, token in enumerate("ðə kæt"):

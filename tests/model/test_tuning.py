@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from ossicle.data.text import Tokenizer
 from ossicle.model.decoding.beam import BeamConfig
 from ossicle.model.decoding.language import Language, LanguageWeights
+from ossicle.model.decoding.reranking import RescoringWeights
+from ossicle.model.decoding.rescoring import Rescorer
 from ossicle.model.decoding.tuning import WIDTHS, HeardSet, Trial, Tuner, cache_file, load, save
 from ossicle.model.ngram.model import NgramModel
 
@@ -42,6 +46,34 @@ def test_tuning_finds_that_the_language_model_helps(ngrams: NgramModel) -> None:
     narrowest = tuner.width(best)
     assert narrowest.beam.width in WIDTHS
     assert narrowest.mean == 0.0
+
+
+class Knowing(Rescorer):
+    """Finds some texts likely, and all others not."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    def score(self, texts: Sequence[str], context: str = "") -> NDArray[np.float32]:
+        return np.array([0.0 if text in self._texts else -40.0 for text in texts], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("known", "helps"),
+    [(("they see it", "we see the sea"), True), (("they sea it", "we see the see"), False)],
+)
+def test_rescoring_counts_if_it_helps(
+    ngrams: NgramModel, known: tuple[str, ...], helps: bool
+) -> None:
+    language = Language(ngrams, TOKENS, LanguageWeights())
+    small = heard(("they see it", "they sea it"), ("we see the sea", "we see the see"))
+    tuner = Tuner([small], TOKENS, language, lambda trial: None)
+    plain = tuner.try_out(BeamConfig(), LanguageWeights(lm_weight=0.02, word_score=0.0))
+    assert plain.mean == pytest.approx(2 / 7)
+    weights, rate = tuner.rescoring(plain, RescoringWeights(lead=0.1), Knowing(known))
+    assert (weights.weight > 0) == helps
+    assert weights.lead == 0.1
+    assert rate == (0.0 if helps else plain.mean)
 
 
 def test_what_was_heard_is_kept_for_the_next_time(tmp_path: Path) -> None:

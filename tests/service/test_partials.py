@@ -1,4 +1,4 @@
-"""Which words of a growing hypothesis are shown, and how often shown words change."""
+"""Which words of a growing hypothesis are shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from ossicle.model.decoding.hypothesis import Hypothesis, TimedToken, spell_hypothesis
-from ossicle.service.partials import Flicker, PartialText, flicker
+from ossicle.service.partials import PartialText
 from ossicle.service.stability import Evidence, stability
 
 
@@ -154,26 +154,3 @@ def test_the_next_utterance_starts_with_nothing_shown() -> None:
     partial.update(heard("one "), 4, agreed)
     partial.reset()
     assert partial.update(heard("two"), 4, agreed) == ()
-
-
-@pytest.mark.parametrize(
-    ("texts", "expected"),
-    [
-        (["one two"], Flicker(0, 0, 2)),
-        (["", "one", "one two", "one two"], Flicker(2, 0, 2)),
-        (["w", "wo", "word", "word"], Flicker(3, 2, 1)),
-        (["so one", "sew one", "sew one two"], Flicker(3, 1, 3)),
-        (["one two", "one", "one two"], Flicker(2, 1, 2)),
-        (["he was", "her was her", "he was her"], Flicker(4, 2, 3)),
-        (["the a b", "a b", "a b"], Flicker(5, 3, 2)),
-    ],
-)
-def test_flicker_counts_words_at_their_places(texts: list[str], expected: Flicker) -> None:
-    assert flicker(texts) == expected
-
-
-def test_rates_relate_the_changed_words_to_those_shown_and_to_those_of_the_finals() -> None:
-    both = flicker(["so one", "sew one", "sew one two"]) + flicker(["a", "a b"])
-    assert both == Flicker(4, 1, 5)
-    assert (both.rate, both.ratio) == (0.25, 0.2)
-    assert (Flicker().rate, Flicker().ratio) == (0.0, 0.0)
