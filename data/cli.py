@@ -138,7 +138,7 @@ def cut_command(
                 bar.advance(task)
     except TranscriptsError as error:
         raise _fail(str(error)) from error
-    _list_failures(result)
+    _list_failures(result, "transcripts and utterances")
     if result.doubtful:
         _errors.print(
             f"{_count(result.doubtful, 'utterance')} left out, {result.doubtful_seconds / 60:.1f} "
@@ -354,12 +354,12 @@ def _list_leaks(title: str, leaks: Sequence[Leak]) -> None:
             _report.print(f"  and {len(of_kind) - LISTED} more")
 
 
-def _list_failures(made: Imported | CutRecordings) -> None:
+def _list_failures(made: Imported | CutRecordings, what: str = "recordings") -> None:
     failures = made.failures
     if not failures:
         return
     total = len(failures) + len(made.utterances)
-    _errors.print(f"[yellow]{len(failures)} of {total} recordings are left out:[/yellow]")
+    _errors.print(f"[yellow]{len(failures)} of {total} {what} are left out:[/yellow]")
     for failure in failures[:LISTED]:
         _errors.print(escape(f"  {failure.item}: {failure.reason}"), soft_wrap=True)
     if len(failures) > LISTED:

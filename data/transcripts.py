@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from ossicle.data.audio import stream_audio
 from ossicle.data.augment import encode
 from ossicle.data.corpora import Failure
-from ossicle.data.formats import SAMPLE_RATE, AudioError
+from ossicle.data.formats import SAMPLE_RATE
 from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.data.resampling import Samples
 from ossicle.data.text import normalize
@@ -29,6 +30,12 @@ MANIFEST = "manifest.jsonl"
 
 _MARGIN = 0.2
 """Seconds before and after the words of a cut that are kept, or half of the pause if it is less."""
+
+_LEAST = 1.0
+"""Seconds of words to leave on both sides of where long speech is cut, if that can be."""
+
+_SAME_LENGTH = 0.5
+"""Seconds by which a recording may be of another length than its transcript says."""
 
 
 class TranscriptsError(ValueError):
@@ -41,7 +48,8 @@ class CutConfig:
 
     Attributes:
         confidence: share of a cut's words that are to be expected to be right, 0 to 1.
-        longest: seconds of words in a cut; what is longer is cut at its longest pauses.
+        longest: seconds of words in a cut; what is longer is cut at its longest pauses, unless it
+            was corrected.
         source: what the manifest calls the corpus.
     """
 
@@ -75,12 +83,18 @@ class CutRecordings:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Words to be cut out of a recording; times in seconds from its start."""
+    """Words to be cut out of a recording; times in seconds from its start.
+
+    Attributes:
+        cut: from where to where, the silence around the words included.
+    """
 
     text: str
     start: float
     end: float
     confidence: float
+    corrected: bool = False
+    cut: tuple[float, float] = (0.0, 0.0)
 
 
 def find_transcripts(arguments: Sequence[Path]) -> list[Path]:
@@ -142,29 +156,46 @@ def cut_transcripts(
 
 def _cut(transcript: Path, folder: Path, config: CutConfig, result: CutRecordings) -> None:
     try:
-        recording, pieces, failures = _read(transcript, config)
-        result.failures += failures
-        sure = [piece for piece, _ in pieces if piece.confidence >= config.confidence]
-        doubtful = [piece for piece, _ in pieces if piece.confidence < config.confidence]
-        spans = [span for piece, span in pieces if piece.confidence >= config.confidence]
-        for number, (piece, samples) in enumerate(
-            zip(sure, _stretches(recording, spans), strict=True)
-        ):
+        recording, expected, pieces = _read(transcript, config)
+        sure = [piece for piece in pieces if piece.confidence >= config.confidence]
+        kept = [p for p in sure if p.corrected or p.end - p.start <= config.longest]
+        utterances = []
+        reader = _Reader(stream_audio(recording))
+        for number, piece in enumerate(kept):
+            samples = reader.stretch(*piece.cut)
             if not len(samples):
-                raise ValueError(f"{recording} ends before {piece.start:.2f} s: it is another one")
+                break
             path = folder / f"{number:05d}.flac"
             _write(path, encode(samples, "flac", "flac", 0))
             seconds = len(samples) / SAMPLE_RATE
-            result.utterances.append(Utterance(path, seconds, piece.text, source=config.source))
-        result.doubtful += len(doubtful)
-        result.doubtful_seconds += sum(piece.end - piece.start for piece in doubtful)
+            utterances.append(Utterance(path, seconds, piece.text, source=config.source))
+        length, end = reader.length(), max((piece.end for piece in kept), default=0.0)
+        other = expected is not None and abs(length - expected) > _SAME_LENGTH
+        if other or len(utterances) < len(kept) or end > length + _SAME_LENGTH:
+            raise ValueError(f"{recording} has {length:.2f} s: it is another recording")
     except TranscriptsError:
         raise
-    except ValueError as error:
-        result.failures.append(Failure(str(transcript), str(error)))
     except OSError as error:
         reason = f"cannot read {error.filename}: {error.strerror}"
-        result.failures.append(Failure(str(transcript), reason))
+        _give_up(transcript, folder, reason, result)
+        return
+    except ValueError as error:
+        _give_up(transcript, folder, str(error), result)
+        return
+    result.utterances += utterances
+    for piece in sure:
+        if piece not in kept:
+            place = f"{transcript}, {piece.start:.2f} s"
+            reason = f"cannot be cut and is {piece.end - piece.start:.1f} s long: raise --longest"
+            result.failures.append(Failure(place, reason))
+    doubtful = [piece for piece in pieces if piece.confidence < config.confidence]
+    result.doubtful += len(doubtful)
+    result.doubtful_seconds += sum(piece.end - piece.start for piece in doubtful)
+
+
+def _give_up(transcript: Path, folder: Path, reason: str, result: CutRecordings) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    result.failures.append(Failure(str(transcript), reason))
 
 
 def _write(path: Path, audio: bytes) -> None:
@@ -175,39 +206,47 @@ def _write(path: Path, audio: bytes) -> None:
         raise TranscriptsError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _stretches(recording: Path, spans: Sequence[tuple[float, float]]) -> Iterator[Samples]:
-    """Parts of a recording, of which no more than one is held; where it ends before, none.
+class _Reader:
+    """Parts of a recording, one after the other; no more than one is held.
 
     Args:
-        spans: their starts and ends in seconds, rising.
-
-    Raises:
-        AudioError: it is not audio that can be decoded; names it.
-        OSError: it cannot be read.
+        blocks: of its samples.
     """
-    blocks = stream_audio(recording)
-    held, position = np.zeros(0, np.float32), 0
-    for start, end in spans:
+
+    def __init__(self, blocks: Iterator[Samples]) -> None:
+        self._blocks = blocks
+        self._held = np.zeros(0, np.float32)
+        self._position = 0  # of the first sample that is held
+
+    def stretch(self, start: float, end: float) -> Samples:
+        """The samples from one second to another, which are behind those of the last call."""
         first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
-        while position + len(held) < last:
-            try:
-                block = next(blocks, None)
-            except AudioError as error:
-                raise AudioError(f"{recording}: {error}") from error
-            if block is None:
-                break
-            known = min(max(first - position, 0), len(held))
-            held, position = np.concatenate([held[known:], block]), position + known
-        yield held[max(first - position, 0) : max(last - position, 0)]
+        while self._position + len(self._held) < last and self._next(first):
+            pass
+        return self._held[max(first - self._position, 0) : max(last - self._position, 0)]
+
+    def length(self) -> float:
+        """Seconds of the whole recording, which is read to its end."""
+        while self._next(self._position + len(self._held)):
+            pass
+        return (self._position + len(self._held)) / SAMPLE_RATE
+
+    def _next(self, first: int) -> bool:
+        """Hold one block more and drop what comes before a sample; False if there is none."""
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        known = min(max(first - self._position, 0), len(self._held))
+        self._held = np.concatenate([self._held[known:], block])
+        self._position += known
+        return True
 
 
-def _read(
-    transcript: Path, config: CutConfig
-) -> tuple[Path, list[tuple[_Piece, tuple[float, float]]], list[Failure]]:
-    """What is to be cut out of a recording, and what is not and why.
+def _read(transcript: Path, config: CutConfig) -> tuple[Path, float | None, list[_Piece]]:
+    """What may be cut out of a recording.
 
     Returns:
-        The recording, its pieces with the seconds where they are to be cut, and failures.
+        The recording, its seconds if the transcript tells, and its pieces in order.
 
     Raises:
         ValueError: it is no transcript, or its recording is not to be found.
@@ -215,14 +254,11 @@ def _read(
     """
     try:
         document = json.loads(transcript.read_text(encoding="utf-8"))
-        name = str(document["file"])
-        found = [
-            piece
-            for segment in document["segments"]
-            for piece in _pieces(segment, config.longest)
-            if piece.text
-        ]
-    except (KeyError, TypeError, ValueError) as error:
+        name, seconds = str(document["file"]), document.get("duration")
+        seconds = None if seconds is None else float(seconds)
+        parts = [_pieces(segment, config.longest) for segment in document["segments"]]
+        found = sorted(chain.from_iterable(parts), key=lambda piece: piece.start)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             "this is no transcript as ossicle transcribe --format json writes it"
         ) from error
@@ -230,19 +266,16 @@ def _read(
         raise ValueError("its recording was standard input: transcribe a file")
     ends = [0.0, *(piece.end for piece in found)]
     starts = [*(piece.start for piece in found[1:]), math.inf]
-    pieces, failures = [], []
+    pieces = []
     for piece, end_before, next_start in zip(found, ends, starts, strict=False):
-        if piece.end - piece.start > config.longest:
-            place = f"{transcript}, {piece.start:.2f} s"
-            reason = f"cannot be cut and is {piece.end - piece.start:.1f} s long: raise --longest"
-            failures.append(Failure(place, reason))
-            continue
         before = min(_MARGIN, max(piece.start - end_before, 0) / 2)
         after = min(_MARGIN, max(next_start - piece.end, 0) / 2)
-        pieces.append((piece, (max(piece.start - before, 0.0), piece.end + after)))
+        if piece.text:
+            cut = (max(piece.start - before, 0.0), piece.end + after)
+            pieces.append(replace(piece, cut=cut))
     for path in (Path(name), transcript.parent / Path(name).name):
         if path.is_file():
-            return Path(os.path.abspath(path)), pieces, failures
+            return Path(os.path.abspath(path)), seconds, pieces
     raise ValueError(f"its recording {name} is neither there nor beside the transcript")
 
 
@@ -250,7 +283,7 @@ def _pieces(segment: dict[str, Any], longest: float) -> list[_Piece]:
     words = segment["words"]
     text = normalize(segment["text"])
     if not words or text != normalize(" ".join(word["word"] for word in words)):
-        return [_Piece(text, float(segment["start"]), float(segment["end"]), 1.0)]
+        return [_Piece(text, float(segment["start"]), float(segment["end"]), 1.0, corrected=True)]
     return [
         _Piece(
             normalize(" ".join(word["word"] for word in part)),
@@ -264,8 +297,29 @@ def _pieces(segment: dict[str, Any], longest: float) -> list[_Piece]:
 
 def _parts(words: list[dict[str, Any]], longest: float) -> list[list[dict[str, Any]]]:
     """Words in parts that are not too long, cut at the longest pauses."""
-    if len(words) < 2 or words[-1]["end"] - words[0]["start"] <= longest:
-        return [words]
-    pauses = [after["start"] - before["end"] for before, after in pairwise(words)]
-    at = int(np.argmax(pauses)) + 1
-    return [*_parts(words[:at], longest), *_parts(words[at:], longest)]
+    waiting, parts = [words], []
+    while waiting:
+        part = waiting.pop()
+        if len(part) < 2 or part[-1]["end"] - part[0]["start"] <= longest:
+            parts.append(part)
+        else:
+            at = _place_to_cut(part)
+            waiting += [part[at:], part[:at]]
+    return parts
+
+
+def _place_to_cut(words: list[dict[str, Any]]) -> int:
+    """The number of the word to cut before: after the longest pause, of several the middle one."""
+    begin, end = words[0]["start"], words[-1]["end"]
+
+    def pause(at: int) -> tuple[float, float]:
+        before, after = words[at - 1]["end"], words[at]["start"]
+        return round(after - before, 3), -abs(before + after - begin - end)
+
+    places = range(1, len(words))
+    inside = [
+        at
+        for at in places
+        if words[at - 1]["end"] - begin >= _LEAST and end - words[at]["start"] >= _LEAST
+    ]
+    return max(inside or places, key=pause)

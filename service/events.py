@@ -29,7 +29,7 @@ class Partial(Event):
         text: the words, separated by single spaces; never empty.
         words: the same with times.
         stability: share of the characters that are in words which another follows, 0 to 1; on the
-            development sets about one such word in forty changed.
+            development sets about one such word in twenty changed.
     """
 
     text: str

@@ -208,7 +208,7 @@ def _record(
         search=search,
         beam_width=(config.beam_width or decoding.settings.beam.width) if beam else 0,
         language_model=beam and decoding.language is not None,
-        rescoring=beam and decoding.rescorer is not None and decoding.settings.rescoring.weight > 0,
+        rescoring=beam and decoding.rescores,
         chunk_ms=round(1000 * FRAME_SECONDS) * evaluation.step_frames,
         batch=evaluation.batch,
         threads=threads,

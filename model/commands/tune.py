@@ -79,7 +79,7 @@ def tune_command(
         _out.print("all of the sets:")
         whole = Tuner(sets, tokens, language, _print)
         best = whole.width(whole.try_out(found.beam, found.language))
-        tuned = DecodingSettings(best.beam, best.language)
+        tuned = DecodingSettings(best.beam, best.language, settings.rescoring)
         if decoding.rescorer:
             rescoring, rate = whole.rescoring(
                 best, settings.rescoring, decoding.rescorer, decoding.spell

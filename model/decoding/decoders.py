@@ -93,6 +93,8 @@ class DecodingSettings:
                 raise ValueError(f'"{key}" is {number!r}, not a number')
             if not math.isfinite(number):  # JSON has none of these, but Python's reader takes them
                 raise ValueError(f'"{key}" is {number!r}; give a finite number')
+        if values.get("rescoring_lead", 0.0) < 0:
+            raise ValueError(f'"rescoring_lead" is {values["rescoring_lead"]}; give 0 or more')
         for key in ("beam_margin", "rescoring_margin"):
             if values.get(key, 1.0) <= 0:
                 raise ValueError(f'"{key}" is {values[key]}; give more than 0')
@@ -194,6 +196,11 @@ class Decoding:
         return self._language
 
     @property
+    def rescores(self) -> bool:
+        """Whether the hypotheses of a beam search are rescored."""
+        return bool(self._rescorer and self._language and self.settings.rescoring.weight)
+
+    @property
     def rescorer(self) -> Rescorer | None:
         """What judges whole sentences, if anything does."""
         return self._rescorer
@@ -263,7 +270,7 @@ class Decoding:
         weights = self.settings.rescoring
         speller = self._speller(phrases)
         reranker = None
-        if self._rescorer and self._language and weights.weight:
+        if self._rescorer and self._language and self.rescores:
             spell = speller.text if speller else str
             reranker = Reranker(self._rescorer, self._language, weights, config.said, spell)
         return BeamDecoder(

@@ -69,7 +69,7 @@ class Hypothesis:
         score: natural logarithm of its weight among the alternatives of one final.
         completion: where a last word of which only the beginning has been heard stands as the word
             that it is likely to become, how likely that is by the language model alone, 0 to 1,
-            and 1 if it will not grow; None where such a word stands as it is.
+            and 1 if it will not grow; None where nothing tells.
     """
 
     text: str

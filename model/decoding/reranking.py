@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ossicle.model.decoding.language import Language
 from ossicle.model.decoding.rescoring import Rescorer
+from ossicle.model.ngram.model import NgramModel
 
 _REMEMBERED = 4  # utterances
 
@@ -54,6 +55,28 @@ class RescoringWeights:
         new[: len(gain)] += self.weight * (gain - gain[0])
         new[0] += self.lead
         return new
+
+
+def advantage(
+    rescorer: Rescorer, ngram: NgramModel, texts: Sequence[str], context: str = ""
+) -> NDArray[np.float64]:
+    """By how much one language model finds texts likelier than the other, (N,).
+
+    Of a word that the n-gram model does not know it says only that it is one, and what else it
+    costs is for the search to say, which may expect it: such words do not count.
+
+    Args:
+        texts: in normal form.
+        context: as of `Rescorer.judge`.
+    """
+    judgements = zip(texts, rescorer.judge(texts, context), ngram.judge(texts), strict=True)
+    return np.array(
+        [
+            (one - other)[np.append(ngram.numbers(text.split()) != ngram.unk, True)].sum()
+            for text, one, other in judgements
+        ],
+        dtype=np.float64,
+    )
 
 
 class Reranker:
@@ -99,7 +122,7 @@ class Reranker:
         count = self._weights.judged(new)
         if count > 1:
             spelt = [self._spell(text) for text in texts[:count]]
-            gain = self._rescorer.score(spelt, "\n".join(self._said)) - self._ngram.judge(spelt)
+            gain = advantage(self._rescorer, self._ngram, spelt, "\n".join(self._said))
             new = self._weights.combine(new, self._lm_weight * gain)
         order = np.argsort(-new, kind="stable").tolist()
         return [texts[number] for number in order], new[order].tolist()

@@ -71,12 +71,8 @@ class Rescorer:
     def score(self, texts: Sequence[str], context: str = "") -> NDArray[np.float32]:
         """How probable each text is as a whole sentence, its end included.
 
-        All texts are scored at once; they may have any lengths, also none.
-
         Args:
-            texts: in normal form.
-            context: what was said before, an utterance a line; its last `CONTEXT_UNITS` units
-                are read.
+            texts, context: as of `judge`.
 
         Returns:
             Natural-log probabilities (N,).
@@ -84,8 +80,26 @@ class Rescorer:
         Raises:
             ValueError: a text or the context is not in normal form.
         """
+        return np.array([words.sum() for words in self.judge(texts, context)], np.float32)
+
+    def judge(self, texts: Sequence[str], context: str = "") -> list[NDArray[np.float32]]:
+        """How probable the words of texts are after those before them, and their ends.
+
+        All texts are judged at once; they may have any lengths, also none.
+
+        Args:
+            texts: in normal form.
+            context: what was said before, an utterance a line; its last `CONTEXT_UNITS` units
+                are read.
+
+        Returns:
+            Of each text of W words, natural-log probabilities (W + 1,).
+
+        Raises:
+            ValueError: a text or the context is not in normal form.
+        """
         if not texts:
-            return np.zeros(0, np.float32)
+            return []
         hidden, memory = self._state_after(context)
         cut = [self.units.encode(text) for text in texts]
         units = np.zeros((max(map(len, cut)) + 1, len(cut)), np.int64)
@@ -96,10 +110,15 @@ class Rescorer:
         log_probs, _, _ = self._run(
             units, following, hidden.repeat(len(cut), axis=1), memory.repeat(len(cut), axis=1)
         )
-        lengths = np.array([len(text) for text in cut])
-        log_probs[np.arange(len(units))[:, None] > lengths] = 0.0
-        scores: NDArray[np.float32] = log_probs.sum(axis=0)
-        return scores
+        # A word is judged by its units, the first of which begins with the space before it.
+        begins = np.array([name.startswith(" ") for name in self.units.names])
+        return [
+            np.add.reduceat(
+                log_probs[: len(text) + 1, column],
+                np.append(np.flatnonzero(begins[text]), len(text)),
+            )
+            for column, text in enumerate(cut)
+        ]
 
     def _state_after(self, context: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Hidden and memory (L, 1, H) when the context has been read, its last end excepted."""

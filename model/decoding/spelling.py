@@ -88,7 +88,18 @@ class Speller:
             return self._spelled(hypothesis, completion=None if language is None else 1.0)
         *before, last = [word.text for word in hypothesis.words]
         word, completion = self._becoming(language, before, last)
-        return self._spelled(hypothesis, becomes=word, completion=completion)
+        spelled = self._spelled(hypothesis, becomes=word, completion=completion)
+        if self._ends_as_expected(hypothesis, spelled):
+            return replace(spelled, completion=1.0)
+        return spelled
+
+    def _ends_as_expected(self, heard: Hypothesis, spelled: Hypothesis) -> bool:
+        """Whether the last words that were heard are a phrase, and are spelled as that."""
+        for length in range(1, min(self._longest, len(heard.words)) + 1):
+            expected = self._expected.get(tuple(word.text for word in heard.words[-length:]))
+            if expected and [word.text for word in spelled.words[-length:]] == expected.words:
+                return True
+        return False
 
     def finals(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
         """Hypotheses of the whole of what was said, spelled; of those that become equal the first.
@@ -178,14 +189,14 @@ class Speller:
             The word, empty if the sound is one as it is, and how likely it is, 0 to 1, among those
             that begin so.
         """
-        candidates = language.beginning(sound, _COMPLETIONS)
+        alike = language.words_of(sound)
+        candidates = np.union1d(language.beginning(sound, _COMPLETIONS), alike).astype(np.int32)
         if not len(candidates):
             return self._pronunciations.spell(sound), 0.0
         context = self._context(language, before)
         scores, _ = language.ngram.score(np.full(len(candidates), context), candidates)
         shares = np.exp(scores - scores.max())
         shares /= shares.sum()
-        alike = language.words_of(sound)
         if alike:
             return "", float(shares[np.isin(candidates, alike)].sum())
         best = int(shares.argmax())

@@ -20,7 +20,7 @@ from ossicle.data.manifest import Utterance
 from ossicle.data.text import normalize
 from ossicle.model.decoding.beam import BeamConfig, BeamSearch, Candidate, advance_together
 from ossicle.model.decoding.language import SPACE, Language, LanguageWeights, TextScorer
-from ossicle.model.decoding.reranking import RescoringWeights
+from ossicle.model.decoding.reranking import RescoringWeights, advantage
 from ossicle.model.decoding.rescoring import Rescorer
 from ossicle.model.evaluation.scoring import word_error_rate
 from ossicle.model.runtime import AcousticModel, hear
@@ -237,7 +237,7 @@ class Tuner:
                 scores = np.array([candidate.score for candidate in candidates])
                 texts = [self.text(each) for each in candidates[: start.judged(scores)]]
                 spelt = [spell(text) for text in texts]
-                gain = rescorer.score(spelt) - self._language.ngram.judge(spelt)
+                gain = advantage(rescorer, self._language.ngram, spelt)
                 lists.append((texts, scores[: len(texts)], best.language.lm_weight * gain))
         found = replace(start, weight=0.0), best.mean
         for weight in _RESCORING_WEIGHTS.round(3).tolist():

@@ -119,24 +119,25 @@ class NgramModel:
             rows, number = rows[left], number[left]
             context = self._shorter[context[left]]
 
-    def judge(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """How probable each text is as a whole sentence, its end included.
+    def judge(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """How probable the words of texts are after those before them, and their ends.
 
         Args:
-            texts: N of them, words between single spaces; all are judged at once.
+            texts: words between single spaces; all are judged at once.
 
         Returns:
-            Natural-log probabilities (N,).
+            Of each text of W words, natural-log probabilities (W + 1,).
         """
         rows = [[*self.numbers(text.split()).tolist(), self.eos] for text in texts]
-        log_probs = np.zeros(len(rows), np.float32)
+        judged = [np.zeros(len(row), np.float32) for row in rows]
         contexts = np.full(len(rows), self.start(), np.int64)
         for place in range(max(map(len, rows), default=0)):
-            longer = np.array([n for n, row in enumerate(rows) if len(row) > place])
-            words = np.array([rows[n][place] for n in longer], np.int32)
-            scores, contexts[longer] = self.score(contexts[longer], words)
-            log_probs[longer] += scores
-        return log_probs
+            longer = [number for number, row in enumerate(rows) if len(row) > place]
+            words = np.array([rows[number][place] for number in longer], np.int32)
+            log_probs, contexts[longer] = self.score(contexts[longer], words)
+            for number, log_prob in zip(longer, log_probs, strict=True):
+                judged[number][place] = log_prob
+        return judged
 
     def _find(
         self, contexts: NDArray[np.int64], numbers: NDArray[np.int64]

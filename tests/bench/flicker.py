@@ -115,6 +115,9 @@ def fit_stability(known: Sequence[Known], stayed: np.ndarray) -> None:
     grew = np.array([word.growing for word in known])
     evidence = np.array([word.evidence for word in known], dtype=np.float64)
     for name, rows in (("OVER", ~grew), ("GROWING", grew)):
+        if not rows.any():
+            print(f"{name}: no such word was shown")
+            continue
         fitted = fit(evidence[rows], stayed[rows])
         weights = Evidence(*(round(weight, 3) for weight in fitted.weights))
         print(f"{rows.sum()} words: {name}_OFFSET = {fitted.offset:.3f}, {name} = {weights}")

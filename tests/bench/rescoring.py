@@ -25,7 +25,7 @@ from ossicle.data.manifest import Utterance, batches, read_manifest
 from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import Decoding
 from ossicle.model.decoding.language import Language
-from ossicle.model.decoding.reranking import RescoringWeights
+from ossicle.model.decoding.reranking import RescoringWeights, advantage
 from ossicle.model.decoding.rescoring import Rescorer
 from ossicle.model.decoding.tuning import (
     HeardSet,
@@ -96,7 +96,7 @@ def perplexities(manifest: Path, rescorer: Rescorer, ngram: NgramModel) -> str:
     before = contexts(utterances, texts)
     # A word-level model says of an unknown word only that it is one: such texts do not compare.
     known = [ngram.unk not in ngram.numbers(text.split()) for text in texts]
-    word_level = ngram.judge(texts).tolist()
+    word_level = [float(words.sum()) for words in ngram.judge(texts)]
     rows = [
         (words, float(rescorer.score([text])[0]), float(rescorer.score([text], context)[0]), text)
         for words, text, context, ok in zip(word_level, texts, before, known, strict=True)
@@ -133,12 +133,10 @@ def n_best_lists(
     before = contexts(utterances, [texts[0] for _, texts in listed])
     for utterance, (scores, texts), context in zip(utterances, listed, before, strict=True):
         start = time.process_time()
-        known = language.ngram.judge(texts)
-        alone = rescorer.score(texts)
+        alone = advantage(rescorer, language.ngram, texts)
         seconds = time.process_time() - start
-        in_context = rescorer.score(texts, context) if context else alone
-        weight = language.weights.lm_weight
-        gains = [weight * (scored - known).astype(np.float64) for scored in (alone, in_context)]
+        in_context = advantage(rescorer, language.ngram, texts, context) if context else alone
+        gains = [language.weights.lm_weight * gain for gain in (alone, in_context)]
         lists.append(NBest(normalize(utterance.text), texts, scores, *gains, seconds))
     return lists
 

@@ -31,11 +31,13 @@ def segment(*spoken: tuple[str, float, float, float], text: str | None = None) -
     return Segment(heard if text is None else text, words[0].start, words[-1].end, 0.5, words)
 
 
-def transcript(folder: Path, recording: Path | str, *segments: Segment) -> Path:
+def transcript(
+    folder: Path, recording: Path | str, *segments: Segment, seconds: float = 20.0
+) -> Path:
     """What `ossicle transcribe --format json` writes."""
     folder.mkdir(exist_ok=True)
     path = folder / "talk.json"
-    said = Transcript(str(recording), 20.0, "en-US", "test", segments)
+    said = Transcript(str(recording), seconds, "en-US", "test", segments)
     path.write_text(format_transcript(said, "json"), encoding="utf-8")
     return path
 
@@ -90,13 +92,50 @@ def test_long_speech_is_cut_at_its_longest_pauses(tmp_path: Path, recording: Pat
     spoken = [("a", 0.0, 1.0), ("b", 1.1, 4.0), ("c", 4.5, 6.0), ("d", 6.2, 9.0), ("e", 9.1, 12.0)]
     long = segment(*((word, start, end, 1.0) for word, start, end in spoken))
     named = transcript(tmp_path / "heard", recording, long)
-    for longest, expected in ((12, ["a b c d e"]), (8, ["a b", "c d e"]), (4, ["a b", "c", "d"])):
+    for longest, expected in (
+        (12, ["a b c d e"]),
+        (8, ["a b", "c d e"]),
+        (4, ["a b", "c", "d", "e"]),
+    ):
         _, printed, cuts = cut(named, "--longest", longest, tmp_path / str(longest))
-        assert [each.text for each in cuts][: len(expected)] == expected
+        assert [each.text for each in cuts] == expected
     single = transcript(tmp_path / "heard", recording, segment(("a", 0.0, 9.0, 1.0)))
     code, printed, cuts = cut(single, "--longest", "8", tmp_path / "none")
     assert (code, cuts) == (1, [])
     assert "9.0 s long: raise --longest" in printed
+
+
+def test_of_equal_pauses_the_one_in_the_middle_is_taken(tmp_path: Path, recording: Path) -> None:
+    spoken = [(str(n), 0.4 * n, 0.4 * n + 0.4, 1.0) for n in range(40)]
+    named = transcript(tmp_path / "heard", recording, segment(*spoken))
+    _, _, cuts = cut(named, "--longest", "5", tmp_path / "out")
+    assert [each.duration for each in cuts] == pytest.approx([4.0, 4.0, 4.0, 4.2], abs=1e-3)
+
+
+def test_single_words_are_not_cut_off(tmp_path: Path, recording: Path) -> None:
+    spoken = [("a", 0.0, 0.4), ("b", 1.4, 3.0), ("c", 3.1, 4.5), ("d", 4.6, 6.0)]
+    named = transcript(tmp_path / "heard", recording, segment(*((*w, 1.0) for w in spoken)))
+    _, _, cuts = cut(named, "--longest", "5", tmp_path / "out")
+    assert [each.text for each in cuts] == ["a b", "c d"]
+
+
+def test_a_corrected_text_is_taken_whole(tmp_path: Path, recording: Path) -> None:
+    long = segment(("a", 1.0, 2.0, 0.1), ("b", 14.0, 15.0, 0.1), text="a, B and c")
+    named = transcript(tmp_path / "heard", recording, long)
+    _, _, (utterance,) = cut(named, tmp_path / "out")
+    assert utterance.text == "a b and c"
+    assert place(utterance) == pytest.approx((0.8, 15.2), abs=1e-3)
+
+
+def test_a_removed_utterance_is_in_no_cut(tmp_path: Path, recording: Path) -> None:
+    removed = segment(("noise", 2.02, 4.0, 0.9), text="")
+    one, two = segment(("one", 1.0, 2.0, 1.0)), segment(("two", 4.02, 5.0, 1.0))
+    named = transcript(tmp_path / "heard", recording, two, removed, one)
+    _, _, cuts = cut(named, tmp_path / "out")
+    assert [place(each) for each in cuts] == [
+        pytest.approx((0.8, 2.01), abs=1e-3),
+        pytest.approx((4.01, 5.2), abs=1e-3),
+    ]
 
 
 def test_a_corrected_text_is_taken_however_unsure_the_model_was(
@@ -137,11 +176,16 @@ def test_what_cannot_be_used_is_told(tmp_path: Path, content: str, complaint: st
     assert complaint in printed
 
 
-def test_another_recording_of_the_same_name_is_told(tmp_path: Path, recording: Path) -> None:
-    named = transcript(tmp_path / "heard", recording, segment(("late", 30.0, 31.0, 1.0)))
+@pytest.mark.parametrize(("seconds", "end"), [(60.0, 1.5), (20.0, 31.0), (10.0, 1.5), (21.0, 21.0)])
+def test_nothing_is_cut_out_of_another_recording_of_the_same_name(
+    tmp_path: Path, recording: Path, seconds: float, end: float
+) -> None:
+    early, late = segment(("one", 0.2, 0.8, 1.0)), segment(("late", end - 0.5, end, 1.0))
+    named = transcript(tmp_path / "heard", recording, early, late, seconds=seconds)
     code, printed, _ = cut(named, tmp_path / "out")
     assert code == 1
-    assert "ends before 30.00 s" in printed
+    assert "has 20.00 s: it is another recording" in printed
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])

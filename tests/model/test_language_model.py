@@ -314,6 +314,17 @@ class TestRescoring:
         assert (together < 0).all()
         assert rescorer.score([]).shape == (0,)
 
+    def test_words_are_judged_by_what_comes_before_them(self, folder: Path) -> None:
+        rescorer = Rescorer.load(folder)
+        assert rescorer
+        text = "the cat sat on the mat"
+        whole, first, none = rescorer.judge([text, "the cat sat", ""])
+        assert (len(whole), len(first), len(none)) == (7, 4, 1)
+        assert whole[:3] == pytest.approx(first[:3], abs=1e-4)
+        assert [whole.sum(), first.sum()] == pytest.approx(
+            rescorer.score([text, "the cat sat"]).tolist(), abs=1e-4
+        )
+
     def test_context_is_read_as_sentences_before(
         self, network: tuple[LanguageNetwork, Units], folder: Path
     ) -> None:

@@ -85,12 +85,13 @@ def test_many_queries_at_once_are_as_one_by_one(trie: NgramTrie) -> None:
     assert (log_probs.dtype, after.dtype) == (np.float32, np.int64)
 
 
-def test_whole_texts_are_judged_with_their_ends(trie: NgramTrie) -> None:
+def test_texts_are_judged_word_by_word_and_with_their_ends(trie: NgramTrie) -> None:
     model = NgramModel(trie)
     texts = {"a b c": [A, B, C, EOS], "": [EOS], "a zebra b": [A, UNK, B, EOS], "b": [B, EOS]}
-    truth = [np.log(ask(model, numbers)).sum() for numbers in texts.values()]
-    assert model.judge(list(texts)) == pytest.approx(truth, rel=1e-5)
-    assert len(model.judge([])) == 0
+    judged = model.judge(list(texts))
+    for log_probs, numbers in zip(judged, texts.values(), strict=True):
+        assert np.exp(log_probs) == pytest.approx(ask(model, numbers), rel=1e-5)
+    assert model.judge([]) == []
 
 
 def test_words_and_their_numbers(trie: NgramTrie) -> None:

@@ -14,7 +14,7 @@ from ossicle.data.text import Tokenizer
 from ossicle.model.config import ModelConfig
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase
 from ossicle.model.decoding.language import Language, LanguageWeights
-from ossicle.model.decoding.reranking import Reranker, RescoringWeights
+from ossicle.model.decoding.reranking import Reranker, RescoringWeights, advantage
 from ossicle.model.decoding.rescoring import Rescorer
 from ossicle.model.lstm_lm.config import LanguageModelConfig
 from ossicle.model.lstm_lm.export import export_language_model
@@ -57,11 +57,22 @@ def expected(
     rescorer: Rescorer, ngrams: NgramModel, count: int, context: str = ""
 ) -> dict[str, float]:
     """The new scores of `TEXTS`, of which so many are judged."""
-    judged = rescorer.score(TEXTS, context) - ngrams.judge(TEXTS)
+    judged = advantage(rescorer, ngrams, TEXTS, context)
     return {
         text: score + 0.5 * 0.8 * float(judged[number if number < count else 0])
         for number, (text, score) in enumerate(zip(TEXTS, SCORES, strict=True))
     }
+
+
+def test_words_that_the_search_does_not_know_do_not_count(
+    rescorer: Rescorer, ngrams: NgramModel
+) -> None:
+    text = "the zebra sat"
+    the, zebra, sat, end = rescorer.judge([text])[0] - ngrams.judge([text])[0]
+    assert advantage(rescorer, ngrams, [text]) == pytest.approx([the + sat + end], abs=1e-4)
+    assert abs(zebra) > 1
+    plain = rescorer.score(["the cat sat"]) - sum(ngrams.judge(["the cat sat"])[0])
+    assert advantage(rescorer, ngrams, ["the cat sat"]) == pytest.approx(plain, abs=1e-4)
 
 
 def test_one_language_model_takes_over_a_share_of_the_others_say(
@@ -110,7 +121,7 @@ def test_a_single_text_is_not_judged(
     weights: RescoringWeights,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rescorer, "score", None)
+    monkeypatch.setattr(rescorer, "judge", None)
     assert Reranker(rescorer, language, weights)(TEXTS, SCORES) == (TEXTS, SCORES)
 
 
@@ -165,13 +176,13 @@ def test_it_reads_words_as_the_final_spells_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read: list[str] = []
-    score = rescorer.score
+    judge = rescorer.judge
 
-    def reading(texts: list[str], said: str = "") -> NDArray[np.float32]:
+    def reading(texts: list[str], said: str = "") -> list[NDArray[np.float32]]:
         read.extend(texts)
-        return score(texts, said)
+        return judge(texts, said)
 
-    monkeypatch.setattr(rescorer, "score", reading)
+    monkeypatch.setattr(rescorer, "judge", reading)
     tokens = ModelConfig(units="phonemes").tokens
     info = replace(INFO, tokens=tokens, units="phonemes")
     decoding = Decoding(

@@ -137,6 +137,19 @@ def test_how_likely_it_becomes_that_is_its_share_of_the_words_that_begin_so(
     assert speller.partial(begun("ðə blɪk")).completion == 0.0
 
 
+def test_a_phrase_that_is_heard_whole_becomes_nothing_else(
+    language: Language, pronunciations: Pronunciations
+) -> None:
+    for text in ("ossicle", "sat ossicle"):
+        sounds = pronunciations.pronounce_text(text)
+        heard = begun(f"ðə {sounds}")
+        hypothesis = Speller(pronunciations, language, [Phrase(text, 20.0)]).partial(heard)
+        assert (hypothesis.text, hypothesis.completion) == (f"the {text}", 1.0)
+        assert Speller(pronunciations, language).partial(heard).completion == 0.0
+        short = Speller(pronunciations, language, [Phrase(text, 20.0)]).partial(begun(sounds[:-2]))
+        assert short.completion == 0.0
+
+
 @pytest.mark.parametrize(("with_language", "expected"), [(True, 1.0), (False, None)])
 def test_a_word_that_a_separator_follows_becomes_no_other(
     language: Language,

@@ -54,8 +54,10 @@ class Knowing(Rescorer):
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = texts
 
-    def score(self, texts: Sequence[str], context: str = "") -> NDArray[np.float32]:
-        return np.array([0.0 if text in self._texts else -40.0 for text in texts], np.float32)
+    def judge(self, texts: Sequence[str], context: str = "") -> list[NDArray[np.float32]]:
+        likely = [0.0 if text in self._texts else -40.0 for text in texts]
+        ends = zip(texts, likely, strict=True)
+        return [np.array([0.0] * len(text.split()) + [end], np.float32) for text, end in ends]
 
 
 @pytest.mark.parametrize(
