@@ -76,6 +76,7 @@ CASES = [
     ("data import librispeech missing -o x.jsonl", 1, "missing is not a folder"),
     ("data import librispeech folder -o x.jsonl", 1, "has none of LibriSpeech's folders"),
     ("data import nonesuch folder -o x.jsonl", 1, "there are librispeech, commonvoice"),
+    ("data cut missing -o cuts", 1, "missing is not there: name transcripts or their folder"),
     ("data check missing.jsonl", 1, "cannot read missing.jsonl: No such file"),
     ("data check notes.txt", 1, "notes.txt, line 1: not valid JSON"),
     ("data check empty.wav", 1, "holds no utterance; `ossicle data import`"),
