@@ -35,7 +35,7 @@ class RescoringWeights:
     weight: float = 0.0
     texts: int = 16
     margin: float = 3.0
-    lead: float = 0.0
+    lead: float = 0.5
 
     def judged(self, scores: NDArray[np.float64]) -> int:
         """How many of the first texts are judged, of scores (N,) that fall."""

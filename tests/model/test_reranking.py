@@ -27,7 +27,7 @@ from ossicle.model.runtime import ModelInfo, find_model
 INFO = ModelInfo("test", "", "en-US", "", Tokenizer().tokens, 0)
 TEXTS = ["the cat sat", "the cat", "a cat sat on", "the mat", ""]
 SCORES = [-1.0, -1.5, -1.75, -2.0, -9.0]
-WEIGHTS = RescoringWeights(weight=0.5)
+WEIGHTS = RescoringWeights(weight=0.5, lead=0.0)
 LANGUAGE_WEIGHTS = LanguageWeights(lm_weight=0.8)
 
 
@@ -155,7 +155,7 @@ def test_finals_are_reranked_and_known_to_the_next(ngrams: NgramModel, rescorer:
     plain = Decoding(INFO, ngrams, {"lm_weight": 0.8}).decoder()
     plain.advance(log_probs)
     before = plain.finish(32)
-    values = {"lm_weight": 0.8, "rescoring_weight": 0.5}
+    values = {"lm_weight": 0.8, "rescoring_weight": 0.5, "rescoring_lead": 0.0}
     decoder = Decoding(INFO, ngrams, values, rescorer).decoder()
     reranker = Reranker(rescorer, Language(ngrams, INFO.tokens, LANGUAGE_WEIGHTS), WEIGHTS)
     for _ in range(2):
