@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,11 @@ from ossicle.model.decoding.phrases import PhraseMatcher
 from ossicle.model.ngram.model import NgramModel
 
 SPACE = " "
+
+_COMPLETIONS = 64
+"""Words that a beginning may be of, the likeliest, of which the one is chosen that it becomes."""
+
+_REMEMBERED = 16_384  # answers
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,9 @@ class Language:
         written = [write(word) for word in ngram.words] if write else ngram.words
         self.lexicon = Lexicon(written, ngram.unigrams, tokens)
         self._homophones = bool((self.lexicon.alike > 1).any())
+        # The same words are asked for again and again while they grow, by all streams.
+        self._node = lru_cache(_REMEMBERED)(self._find_node)
+        self.becoming = lru_cache(_REMEMBERED)(self._becoming)
         nowhere, unknown = np.zeros(1, np.int64), np.array([ngram.unk], np.int32)
         self._unknown = float(ngram.score(nowhere, unknown)[0][0])
         self._weigh(weights)
@@ -93,11 +102,35 @@ class Language:
         words: list[int] = self.lexicon.numbers[first : first + count].tolist()
         return words
 
-    def beginning(self, written: str, most: int) -> NDArray[np.int32]:
-        """The numbers of the likeliest words that begin so in tokens, in no order."""
-        return self.lexicon.beginning(self._node(written), most)
+    def _becoming(self, context: int, written: str) -> tuple[int, float]:
+        """What word a beginning in tokens becomes, so far as the words before tell.
 
-    def _node(self, written: str) -> int:
+        Args:
+            context: of the n-gram model.
+            written: the beginning.
+
+        Returns:
+            The number of a word that is written so, or if there is none, of the likeliest that
+            begins so, -1 if none does; and how likely it is, or another that is written alike,
+            among the words that begin so.
+        """
+        alike = self.words_of(written)
+        words = self.lexicon.beginning(self._node(written), _COMPLETIONS)
+        if not len(words):
+            return -1, 0.0
+        missing = sorted(set(alike).difference(words.tolist()))
+        words = np.append(words, np.array(missing, np.int32))
+        scores, _ = self.ngram.score(np.full(len(words), context), words)
+        shares = np.exp(scores - scores.max())
+        total = float(shares.sum())
+        if not alike:
+            best = int(shares.argmax())
+            return int(words[best]), float(shares[best]) / total
+        whole = set(alike)
+        likely = zip(words.tolist(), shares.tolist(), strict=True)
+        return alike[0], sum(share for word, share in likely if word in whole) / total
+
+    def _find_node(self, written: str) -> int:
         node = np.array([ROOT])
         for character in written:
             node = self.lexicon.follow(node, np.array([self._tokens.index(character)]))

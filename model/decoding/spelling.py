@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import chain, repeat, takewhile
 
 import numpy as np
-from ossicle.model.decoding.hypothesis import Hypothesis
+from ossicle.model.decoding.hypothesis import Hypothesis, Word
 from ossicle.model.decoding.language import Language
 from ossicle.model.decoding.phrases import NATS, Phrase, spoken
 from ossicle.model.pronunciation.dictionary import Pronunciations
@@ -20,8 +20,7 @@ from ossicle.model.pronunciation.dictionary import Pronunciations
 _KEPT = 8
 """Spellings of the words so far that are followed; they differ in what follows them only."""
 
-_COMPLETIONS = 64
-"""Words that a sound may be the beginning of, of which the one is chosen that it may become."""
+_NOTHING = (Word("", 0.0, 0.0, 0.0),) * 2
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ class Speller:
         self._longest = max(map(len, self._expected), default=0)
         self._sounds: list[str] = []
         self._steps: list[list[_Spelling]] = []  # the spellings after each of the sounds
+        self._respelled: list[tuple[Word, Word]] = []  # words as they were heard and were spelled
 
     def partial(self, hypothesis: Hypothesis) -> Hypothesis:
         """The hypothesis, spelled as far as it goes.
@@ -124,15 +124,16 @@ class Speller:
         becomes: str = "",
         completion: float | None = None,
     ) -> Hypothesis:
-        words = self._words([word.text for word in hypothesis.words], whole, becomes)
-        return replace(
-            hypothesis,
-            text=" ".join(words),
-            words=tuple(
-                replace(word, text=text) for word, text in zip(hypothesis.words, words, strict=True)
-            ),
-            completion=completion,
-        )
+        texts = self._words([word.text for word in hypothesis.words], whole, becomes)
+        words = [
+            # Most words of a growing text are what they were: that is told without looking closely.
+            respelled if word is heard and respelled.text == text else replace(word, text=text)
+            for word, text, (heard, respelled) in zip(
+                hypothesis.words, texts, chain(self._respelled, repeat(_NOTHING)), strict=False
+            )
+        ]
+        self._respelled = list(zip(hypothesis.words, words, strict=True))
+        return replace(hypothesis, text=" ".join(texts), words=tuple(words), completion=completion)
 
     def _words(self, sounds: Sequence[str], whole: bool, becomes: str = "") -> list[str]:
         """The words of so many sounds.
@@ -189,18 +190,11 @@ class Speller:
             The word, empty if the sound is one as it is, and how likely it is, 0 to 1, among those
             that begin so.
         """
-        alike = language.words_of(sound)
-        candidates = np.union1d(language.beginning(sound, _COMPLETIONS), alike).astype(np.int32)
-        if not len(candidates):
+        word, share = language.becoming(self._context(language, before), sound)
+        if word < 0:
             return self._pronunciations.spell(sound), 0.0
-        context = self._context(language, before)
-        scores, _ = language.ngram.score(np.full(len(candidates), context), candidates)
-        shares = np.exp(scores - scores.max())
-        shares /= shares.sum()
-        if alike:
-            return "", float(shares[np.isin(candidates, alike)].sum())
-        best = int(shares.argmax())
-        return language.ngram.words[candidates[best]], float(shares[best])
+        # Which of the words that sound alike it is, what follows may yet tell.
+        return "" if language.words_of(sound) else language.ngram.words[word], share
 
     def _context(self, language: Language, sounds: Sequence[str]) -> int:
         """The language model's, after sounds as it likes them best."""

@@ -171,9 +171,9 @@ def test_a_speller_that_has_spelled_before_spells_as_a_new_one(
     language: Language, pronunciations: Pronunciations, texts: list[list[str]]
 ) -> None:
     used = Speller(pronunciations, language)
+    heard = {word: Word(pronunciations.pronounce(word), 0.0, 0.0, 1.0) for word in WORDS}
     for words in texts:
-        sounds = tuple(Word(pronunciations.pronounce(w), 0.0, 0.0, 1.0) for w in words)
-        hypothesis = Hypothesis("", 1.0, (), sounds)
+        hypothesis = Hypothesis("", 1.0, (), tuple(heard[word] for word in words))
         fresh = Speller(pronunciations, language)
         assert used.partial(hypothesis) == fresh.partial(hypothesis)
         assert used.finals([hypothesis]) == fresh.finals([hypothesis])
