@@ -38,7 +38,7 @@ _SAME_LENGTH = 0.5
 """Seconds by which a recording may be of another length than its transcript says."""
 
 
-class TranscriptsError(ValueError):
+class TranscriptsError(Exception):
     """Nothing can be cut; the message says why."""
 
 
@@ -173,8 +173,6 @@ def _cut(transcript: Path, folder: Path, config: CutConfig, result: CutRecording
         other = expected is not None and abs(length - expected) > _SAME_LENGTH
         if other or len(utterances) < len(kept) or end > length + _SAME_LENGTH:
             raise ValueError(f"{recording} has {length:.2f} s: it is another recording")
-    except TranscriptsError:
-        raise
     except OSError as error:
         reason = f"cannot read {error.filename}: {error.strerror}"
         _give_up(transcript, folder, reason, result)

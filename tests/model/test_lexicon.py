@@ -8,6 +8,11 @@ from ossicle.data.text import Tokenizer
 from ossicle.model.decoding.lexicon import MOST_ALIKE, ROOT, Lexicon
 
 TOKENIZER = Tokenizer()
+SCORED = st.lists(
+    st.tuples(st.text(alphabet="ab", min_size=1, max_size=3), st.floats(-20, 0, width=32)),
+    min_size=1,
+    max_size=40,
+)
 
 
 def reach(lexicon: Lexicon, letters: str) -> int:
@@ -43,14 +48,7 @@ def test_every_word_is_found_and_nothing_else(scores: dict[str, float]) -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.text(alphabet="ab", min_size=1, max_size=3), st.floats(-20, 0, width=32)),
-        min_size=1,
-        max_size=40,
-    ),
-    st.integers(1, 50),
-)
+@given(SCORED, st.integers(1, 50))
 def test_the_likeliest_words_that_begin_so_are_found(
     words: list[tuple[str, float]], most: int
 ) -> None:
@@ -67,13 +65,7 @@ def test_the_likeliest_words_that_begin_so_are_found(
 
 
 @settings(deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.text(alphabet="ab", min_size=1, max_size=3), st.floats(-20, 0, width=32)),
-        min_size=1,
-        max_size=40,
-    )
-)
+@given(SCORED)
 def test_words_written_alike_end_at_one_node_the_likeliest_first(
     words: list[tuple[str, float]],
 ) -> None:
