@@ -40,6 +40,8 @@ class Rescorer:
         self._session = session
         try:
             self.units = Units(json.loads(session.get_modelmeta().custom_metadata_map["units"]))
+            # A word is judged by its units, the first of which begins with the space before it.
+            self._begins = np.array([name.startswith(" ") for name in self.units.names])
             shapes = {node.name: node.shape for node in session.get_inputs()}
             self._layers, _, self._hidden = shapes["hidden"]
         except (KeyError, json.JSONDecodeError) as error:
@@ -110,12 +112,10 @@ class Rescorer:
         log_probs, _, _ = self._run(
             units, following, hidden.repeat(len(cut), axis=1), memory.repeat(len(cut), axis=1)
         )
-        # A word is judged by its units, the first of which begins with the space before it.
-        begins = np.array([name.startswith(" ") for name in self.units.names])
         return [
             np.add.reduceat(
                 log_probs[: len(text) + 1, column],
-                np.append(np.flatnonzero(begins[text]), len(text)),
+                np.append(np.flatnonzero(self._begins[text]), len(text)),
             )
             for column, text in enumerate(cut)
         ]
