@@ -144,17 +144,18 @@ def test_the_file_keeps_what_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("packed", "text", "cut", "message"),
     [
-        (b"night nIt\n", "is no pronouncing dictionary"),
-        (gzip.compress(b"night\n"), "line 1: 'night' is not a word, a space"),
-        (gzip.compress(b"night nI!\n"), "has '!': the phonemes are"),
-        (gzip.compress(b"night nIt\n")[:-9], "is no pronouncing dictionary"),
+        (False, "night nIt\n", 0, "is no pronouncing dictionary"),
+        (True, "night\n", 0, "line 1: 'night' is not a word, a space"),
+        (True, "night nI!\n", 0, "has '!': the phonemes are"),
+        (True, "night nIt\n", 9, "is no pronouncing dictionary"),
     ],
 )
-def test_damaged_files(tmp_path: Path, content: bytes, message: str) -> None:
+def test_damaged_files(tmp_path: Path, packed: bool, text: str, cut: int, message: str) -> None:
     path = tmp_path / DICTIONARY
-    path.write_bytes(content)
+    content = gzip.compress(text.encode()) if packed else text.encode()
+    path.write_bytes(content[: len(content) - cut])
     with pytest.raises(DictionaryError, match=message):
         read_dictionary(path)
 
