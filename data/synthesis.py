@@ -91,29 +91,29 @@ def synthesize(
         "seed": config.seed,
         "engine": engine.name,
     }
-    folder = SpeechFolder(config.folder, settings)
     plan = SpeechPlan(sentences, engine.speakers, config.seed)
-    plans = (plan.utterance(number) for number in count(folder.number))
+    with closing(SpeechFolder(config.folder, settings)) as folder:
+        plans = (plan.utterance(number) for number in count(folder.number))
 
-    def reached() -> SynthesisProgress:
-        return SynthesisProgress(folder.seconds, folder.utterances, folder.rejected, skipped)
+        def reached() -> SynthesisProgress:
+            return SynthesisProgress(folder.seconds, folder.utterances, folder.rejected, skipped)
 
-    if progress is not None:
-        progress(reached())
-    rejected_in_a_row = 0
-    with closing(_speak_all(plans, engine, load_engine, config.processes)) as spoken:
-        while folder.seconds < config.hours * 3600:
-            utterance = next(spoken)
-            folder.add(utterance)
-            rejected_in_a_row = rejected_in_a_row + 1 if utterance.rejection else 0
-            if rejected_in_a_row == MOST_REJECTED:
-                raise SynthesisError(
-                    f"{MOST_REJECTED} utterances in a row were odd, the last "
-                    f"({utterance.plan.sentence.text!r}): {utterance.rejection}"
-                )
-            if progress is not None:
-                progress(reached())
-    return reached()
+        if progress is not None:
+            progress(reached())
+        rejected_in_a_row = 0
+        with closing(_speak_all(plans, engine, load_engine, config.processes)) as spoken:
+            while folder.seconds < config.hours * 3600:
+                utterance = next(spoken)
+                folder.add(utterance)
+                rejected_in_a_row = rejected_in_a_row + 1 if utterance.rejection else 0
+                if rejected_in_a_row == MOST_REJECTED:
+                    raise SynthesisError(
+                        f"{MOST_REJECTED} utterances in a row were odd, the last "
+                        f"({utterance.plan.sentence.text!r}): {utterance.rejection}"
+                    )
+                if progress is not None:
+                    progress(reached())
+        return reached()
 
 
 def speak(engine: Engine, plan: UtterancePlan) -> Spoken:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 from ossicle.data.augment import encode, set_peak
+from ossicle.data.folder_lock import FolderInUseError, only_writer
 from ossicle.data.formats import SAMPLE_RATE
 from ossicle.data.manifest import read_manifest
 from ossicle.data.synthesis_engine import SynthesisError
@@ -94,7 +96,7 @@ def compress(samples: NDArray[np.float32]) -> bytes:
 
 
 class SpeechFolder:
-    """A folder of synthetic speech that can be added to.
+    """A folder of synthetic speech that can be added to, by one process until it is closed.
 
     Args:
         folder: made if it is missing.
@@ -107,7 +109,8 @@ class SpeechFolder:
         seconds: of speech so far.
 
     Raises:
-        SynthesisError: the folder holds something else, or speech made with other settings.
+        SynthesisError: the folder holds something else, or speech made with other settings, or
+            another process adds to it.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -116,13 +119,21 @@ class SpeechFolder:
         self._rejections = folder / "rejected.jsonl"
         self.number = self.utterances = self.rejected = 0
         self.seconds = 0.0
+        self._claimed = ExitStack()
         try:
             self._claim(settings)
+            self._claimed.enter_context(only_writer(folder))
             _drop_cut_line(self.manifest)
             _drop_cut_line(self._rejections)
             self._count()
+        except FolderInUseError as error:
+            raise SynthesisError(str(error)) from error
         except (OSError, ValueError, KeyError) as error:
             raise SynthesisError(f"cannot go on with {folder}: {error}") from error
+
+    def close(self) -> None:
+        """Let another process add to the folder."""
+        self._claimed.close()
 
     def add(self, spoken: Spoken) -> None:
         """Keep the next utterance.

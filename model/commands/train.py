@@ -42,6 +42,7 @@ def train_command(
     need_training_packages("torch", "pytorch_lightning", "onnx")
     import torch
     from ossicle.data.cache import CacheError
+    from ossicle.data.folder_lock import FolderInUseError
     from ossicle.data.manifest import ManifestError
     from ossicle.model.lstm_lm.config import LanguageTrainingConfig, is_language_model
     from ossicle.model.lstm_lm.train import train_language_model
@@ -62,6 +63,7 @@ def train_command(
     if accelerator == "cpu" or not torch.cuda.is_available():
         keep_freed_memory()
     folder = run or Path("runs") / config.stem
+    refused = (RunExistsError, FolderInUseError, ManifestError, CacheError, ValueError, OSError)
     try:
         if is_language:
             language_config = LanguageTrainingConfig.load(config)
@@ -74,7 +76,7 @@ def train_command(
                 accelerator=accelerator,
                 devices=devices,
             )
-    except (RunExistsError, ManifestError, CacheError, ValueError, OSError) as error:
+    except refused as error:
         raise fail(one_line(error)) from error
     except KeyboardInterrupt:
         if (folder / "resume.ckpt").exists():

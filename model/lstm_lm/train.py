@@ -15,7 +15,7 @@ from ossicle.data.manifest import manifest_digest
 from ossicle.model.lstm_lm.config import LanguageTrainingConfig
 from ossicle.model.lstm_lm.export import load_language_checkpoint
 from ossicle.model.lstm_lm.module import LanguageModule, TextDataModule
-from ossicle.model.training.run import RESUME, check_run, fit, record
+from ossicle.model.training.run import RESUME, claim, fit, record
 
 
 def train_language_model(
@@ -35,40 +35,41 @@ def train_language_model(
 
     Raises:
         RunExistsError: `run` holds a run and `resume` is false, or the other way round.
+        FolderInUseError: another process trains in `run`.
         TextFileError, ManifestError: a text cannot be read or is not valid.
         ValueError: there is too little text, or the checkpoint to resume from is damaged or of
             another model than `config`'s.
         KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
     """
-    check_run(run, resume)
-    checkpoint = run / RESUME if resume else None
-    units = load_language_checkpoint(checkpoint, config.model)[1] if checkpoint else None
-    pl.seed_everything(config.seed, workers=True)
-    if not quiet:
-        print("reading text and cutting it into units", flush=True)
-    data = TextDataModule(config, units)
-    module = LanguageModule(config, data.units, data.validation_names)
-    if not quiet:
-        print(", ".join(f"{value} {name}" for name, value in data.facts.items()), flush=True)
-        print(f"{module.network.parameter_count() / 1e6:.2f} M parameters", flush=True)
-    # Batches are cut from memory, for which worker processes would be slower.
-    warnings.filterwarnings("ignore", message="The '.*_dataloader' does not have many workers")
-    stretches = fit(
-        module,
-        data,
-        config,
-        run,
-        monitor="bits_per_character",
-        checkpoint=checkpoint,
-        quiet=quiet,
-        accelerator=accelerator,
-        devices=1,
-        val_check_interval=config.validate_every,
-        check_val_every_n_epoch=None,
-        gradient_clip_val=config.optim.clip,
-    )
-    record(run, config, module, stretches, _facts(config, data, module))
-    return module
+    with claim(run, resume):
+        checkpoint = run / RESUME if resume else None
+        units = load_language_checkpoint(checkpoint, config.model)[1] if checkpoint else None
+        pl.seed_everything(config.seed, workers=True)
+        if not quiet:
+            print("reading text and cutting it into units", flush=True)
+        data = TextDataModule(config, units)
+        module = LanguageModule(config, data.units, data.validation_names)
+        if not quiet:
+            print(", ".join(f"{value} {name}" for name, value in data.facts.items()), flush=True)
+            print(f"{module.network.parameter_count() / 1e6:.2f} M parameters", flush=True)
+        # Batches are cut from memory, for which worker processes would be slower.
+        warnings.filterwarnings("ignore", message="The '.*_dataloader' does not have many workers")
+        stretches = fit(
+            module,
+            data,
+            config,
+            run,
+            monitor="bits_per_character",
+            checkpoint=checkpoint,
+            quiet=quiet,
+            accelerator=accelerator,
+            devices=1,
+            val_check_interval=config.validate_every,
+            check_val_every_n_epoch=None,
+            gradient_clip_val=config.optim.clip,
+        )
+        record(run, config, module, stretches, _facts(config, data, module))
+        return module
 
 
 def _facts(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
+from ossicle.data.folder_lock import only_writer
 from ossicle.model.training.allocator import give_back_freed_memory
 from ossicle.model.training.config import RunConfig
 from ossicle.model.training.curves import keep_curves, next_part
@@ -69,19 +72,26 @@ class GiveBackMemory(pl.Callback):
         give_back_freed_memory()
 
 
-def check_run(run: Path, resume: bool) -> None:
-    """Make sure that a run is resumed only if there is one, and else none is overwritten.
+@contextmanager
+def claim(run: Path, resume: bool) -> Iterator[None]:
+    """Be the one who trains in a folder: a run is resumed only if there is one, and not twice at
+    once; and none is overwritten.
 
     Raises:
         RunExistsError: saying what to do instead.
+        FolderInUseError: another process trains there.
     """
     checkpoint = run / RESUME
     if resume and not checkpoint.exists():
         raise RunExistsError(f"nothing to resume: {checkpoint} is not there; leave --resume out")
-    if not resume and checkpoint.exists():
-        raise RunExistsError(
-            f"{run} holds a run: add --resume to go on with it, or choose another --run folder"
-        )
+    # With several GPUs, Lightning starts the whole command once for each of them.
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    with only_writer(run) if first else nullcontext():
+        if not resume and checkpoint.exists():
+            raise RunExistsError(
+                f"{run} holds a run: add --resume to go on with it, or choose another --run folder"
+            )
+        yield
 
 
 def fit(

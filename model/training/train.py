@@ -35,7 +35,7 @@ from ossicle.model.pronunciation.tokenizer import PhonemeTokenizer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.partition import letter_trigrams
-from ossicle.model.training.run import RESUME, check_run, fit, record
+from ossicle.model.training.run import RESUME, claim, fit, record
 from torch import Tensor
 
 STATISTICS_RECORDINGS = 1000
@@ -80,58 +80,59 @@ def train(
 
     Raises:
         RunExistsError: `run` holds a run and `resume` is false, or the other way round.
+        FolderInUseError: another process trains in `run`.
         LeakError: training data hold speakers or sentences of the validation data.
         ValueError: the checkpoint to resume from is damaged or of another model than `config`'s.
         KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
     """
-    check_run(run, resume)
-    checkpoint = resume_point(run, config) if resume else None
-    if checkpoint:
-        # Read once more than needed, but refused before anything of the run is overwritten.
-        load_checkpoint(checkpoint, config.model)
-    if config.leaks is not None:
-        _print(quiet, check_leaks(config.data, config.leaks))
-    pl.seed_everything(config.seed, workers=True)
-    progress = None if quiet else _print_decoding
-    data = SpeechDataModule(
-        config.data,
-        config.augment,
-        seed=config.seed,
-        tokenizer=tokenizer_of(config, run, resume),
-        progress=progress,
-    )
-    data.prepare_data()
-    data.setup()
-    module = SpeechModule(config, data.validation_names, data.tokenizer)
-    if config.discrimination:
-        module.trigrams = trigrams_of(data)
-    if not resume:
-        if config.init is not None:
-            # With the statistics that those weights were trained on.
-            if start_from(module.network, config.init):
-                _print(quiet, f"{config.init} has other tokens: the last layer begins anew")
-        else:
-            set_statistics(module.network.features, data)
-        _print(quiet, f"{data.train_hours:.2f} h of speech an epoch; {data.census}")
-        _print(quiet, f"{module.network.parameter_count() / 1e6:.2f} M parameters")
-    stretches = fit(
-        module,
-        data,
-        config,
-        run,
-        monitor="cer",
-        checkpoint=checkpoint,
-        quiet=quiet,
-        callbacks=[KeepPlateau(run / PLATEAU, config.optim.decay_start)],
-        accelerator=accelerator,
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        check_val_every_n_epoch=config.validate_every,
-        use_distributed_sampler=False,
-    )
-    if module.trainer.is_global_zero:
-        record(run, config, module, stretches, _facts(config, data, module))
-    return module
+    with claim(run, resume):
+        checkpoint = resume_point(run, config) if resume else None
+        if checkpoint:
+            # Read once more than needed, but refused before anything of the run is overwritten.
+            load_checkpoint(checkpoint, config.model)
+        if config.leaks is not None:
+            _print(quiet, check_leaks(config.data, config.leaks))
+        pl.seed_everything(config.seed, workers=True)
+        progress = None if quiet else _print_decoding
+        data = SpeechDataModule(
+            config.data,
+            config.augment,
+            seed=config.seed,
+            tokenizer=tokenizer_of(config, run, resume),
+            progress=progress,
+        )
+        data.prepare_data()
+        data.setup()
+        module = SpeechModule(config, data.validation_names, data.tokenizer)
+        if config.discrimination:
+            module.trigrams = trigrams_of(data)
+        if not resume:
+            if config.init is not None:
+                # With the statistics that those weights were trained on.
+                if start_from(module.network, config.init):
+                    _print(quiet, f"{config.init} has other tokens: the last layer begins anew")
+            else:
+                set_statistics(module.network.features, data)
+            _print(quiet, f"{data.train_hours:.2f} h of speech an epoch; {data.census}")
+            _print(quiet, f"{module.network.parameter_count() / 1e6:.2f} M parameters")
+        stretches = fit(
+            module,
+            data,
+            config,
+            run,
+            monitor="cer",
+            checkpoint=checkpoint,
+            quiet=quiet,
+            callbacks=[KeepPlateau(run / PLATEAU, config.optim.decay_start)],
+            accelerator=accelerator,
+            devices=devices,
+            strategy="ddp" if devices > 1 else "auto",
+            check_val_every_n_epoch=config.validate_every,
+            use_distributed_sampler=False,
+        )
+        if module.trainer.is_global_zero:
+            record(run, config, module, stretches, _facts(config, data, module))
+        return module
 
 
 def tokenizer_of(config: TrainingConfig, run: Path, resume: bool) -> Tokenizer:

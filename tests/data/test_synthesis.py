@@ -257,6 +257,19 @@ def test_a_folder_of_something_else_is_refused(config: SynthesisConfig, tmp_path
         synthesize(config, ToneEngine)
 
 
+def test_a_folder_that_is_written_to_is_refused(config: SynthesisConfig) -> None:
+    seen = []
+
+    def second(reached: SynthesisProgress) -> None:
+        with pytest.raises(SynthesisError, match="another process writes to"):
+            synthesize(config, ToneEngine)
+        seen.append(reached)
+
+    synthesize(config, ToneEngine, second)
+    assert len(seen) > 2
+    synthesize(config, ToneEngine)
+
+
 def test_nothing_but_odd_speech_ends_the_synthesis(config: SynthesisConfig) -> None:
     config.text.write_text("mute words\n")
     with pytest.raises(SynthesisError, match=r"100 utterances in a row .*'mute words'.*silent"):

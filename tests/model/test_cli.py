@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from ossicle.data.folder_lock import only_writer
 from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.model.config import ModelConfig
 from ossicle.model.training.module import SpeechModule
@@ -52,6 +53,10 @@ def test_train_export_evaluate(config: Path, tmp_path: Path) -> None:
     assert "kept 4" in trained.output
     assert "heard" in trained.output
 
+    with only_writer(run):
+        twice = ossicle("train", config, "--run", run, "--resume")
+    assert twice.exit_code == 1
+    assert "another process writes to" in twice.stderr
     again = ossicle("train", config, "--run", run)
     assert again.exit_code == 1
     assert "add --resume" in again.output

@@ -17,6 +17,7 @@ import yaml
 from matplotlib.image import imread
 from ossicle.data.augment import AugmentConfig
 from ossicle.data.datamodule import Batch, DataConfig, SpeechDataModule, TrainSet, collate
+from ossicle.data.folder_lock import FolderInUseError, only_writer
 from ossicle.data.leaks import LeakError, LeakRules
 from ossicle.data.manifest import manifest_digest, read_manifest, write_manifest
 from ossicle.data.spectral import Equalizer, SpecAugment, VocalTractWarp
@@ -318,6 +319,9 @@ def test_runs_are_not_overwritten(manifest: Path, tmp_path: Path) -> None:
     (run / "resume.ckpt").touch()
     with pytest.raises(RunExistsError, match="add --resume"):
         train(config, run)
+    for resume in (False, True):
+        with only_writer(run), pytest.raises(FolderInUseError, match="another process writes to"):
+            train(config, run, resume=resume)
 
 
 @pytest.mark.parametrize("source", ["checkpoint", "model folder"])
