@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from ossicle.model.decoding.hypothesis import shared_beginning
+
 from .stability import MOST_BEFORE, MOST_FOLLOWING, Evidence, stability
 
 if TYPE_CHECKING:
@@ -102,9 +104,10 @@ class PartialText:
             The words to show, which are none until the first is likely to stay.
         """
         words = hypothesis.words
-        same = _alike([text for text, _ in self._since], words)
+        texts = [word.text for word in words]
+        same = shared_beginning(texts, (text for text, _ in self._since))
         self._since[same:] = [(word.text, frames) for word in words[same:]]
-        kept = _alike([word.text for word in self.words], words)
+        kept = shared_beginning(texts, (word.text for word in self.words))
         agrees = kept == len(self.words)
         self._contradictions = 0 if agrees else self._contradictions + 1
         known = self.known(hypothesis, frames, agreement, kept)
@@ -168,11 +171,3 @@ def _over(hypothesis: Hypothesis, frames: int) -> int:
     last = hypothesis.tokens[-1]
     over = not last.text.strip() or frames - last.end_frame >= WORD_END_FRAMES
     return words if over else words - 1
-
-
-def _alike(texts: Sequence[str], words: Sequence[Word]) -> int:
-    """How many of the first words are the same."""
-    for place, (text, word) in enumerate(zip(texts, words, strict=False)):
-        if text != word.text:
-            return place
-    return min(len(texts), len(words))

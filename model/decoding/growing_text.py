@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 
-from ossicle.model.decoding.hypothesis import Hypothesis, TimedToken, Word, spell_words
+from ossicle.model.decoding.hypothesis import (
+    Hypothesis,
+    TimedToken,
+    Word,
+    shared_beginning,
+    spell_words,
+)
 
 Shift = Callable[[Sequence[tuple[float, float]]], list[tuple[float, float]]]
 
@@ -48,8 +53,7 @@ class GrowingText:
         """
         if (numbers, frames) != self._spelled:
             before = zip(*self._spelled, strict=True)
-            pairs = zip(zip(numbers, frames, strict=True), before, strict=False)
-            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            same = shared_beginning(zip(numbers, frames, strict=True), before)
             self._spelled = numbers, frames
             del self._timed[same:], self._logs[same + 1 :]
             for number, frame in zip(numbers[same:], frames[same:], strict=True):

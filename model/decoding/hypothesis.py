@@ -8,8 +8,9 @@ neighbouring equals and drops blanks (Graves et al. 2006, "best path decoding").
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 BLANK = 0
 SILENCE_KEPT = 50
 """Frames (2 s) before the first word that are remembered."""
+
+
+def shared_beginning(one: Iterable[object], other: Iterable[object]) -> int:
+    """How many items two sequences have in common before the first that differs."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 @dataclass(frozen=True)

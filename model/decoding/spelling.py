@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, repeat, takewhile
+from itertools import chain, repeat
 
 import numpy as np
-from ossicle.model.decoding.hypothesis import Hypothesis, Word
+from ossicle.model.decoding.hypothesis import Hypothesis, Word, shared_beginning
 from ossicle.model.decoding.language import Language
 from ossicle.model.decoding.phrases import NATS, Phrase, spoken
 from ossicle.model.pronunciation.dictionary import Pronunciations
@@ -218,8 +218,7 @@ class Speller:
 
     def _extend(self, language: Language, sounds: Sequence[str]) -> None:
         """Find the spellings after each of the sounds; only what is new of them is looked at."""
-        pairs = zip(sounds, self._sounds, strict=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        same = shared_beginning(sounds, self._sounds)
         if same < len(sounds):
             del self._sounds[same:], self._steps[same:]
         for sound in sounds[same:]:

@@ -19,7 +19,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from ossicle.data.audio import read_audio
 from ossicle.data.manifest import read_manifest
 from ossicle.model.decoding.confidence import fit
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
-from ossicle.model.decoding.hypothesis import Decoder
+from ossicle.model.decoding.hypothesis import Decoder, shared_beginning
 from ossicle.model.evaluation.flicker import Flicker, flicker
 from ossicle.model.evaluation.scoring import align_words
 from ossicle.model.runtime import AcousticModel, find_model
@@ -82,8 +81,7 @@ def measure(log_probs: np.ndarray, decoder: Decoder, frame_seconds: float, to: M
     # Rescoring may find other words, which no partial could have shown sooner.
     last = plain_texts[-1]
     for text, words in zip(plain_texts, known, strict=True):
-        pairs = zip(text.split(), last.split(), strict=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        same = shared_beginning(text.split(), last.split())
         young = [place for place, each in enumerate(words) if each.evidence.held <= YOUNG]
         to.known += [words[place] for place in young]
         to.stayed += [place < same for place in young]
