@@ -15,7 +15,7 @@ Text for language models is searched for sentences and words in a row.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -156,6 +156,7 @@ def find_leaks(
     validation: Sequence[Path],
     rules: LeakRules | None = None,
     progress: Callable[[int], None] | None = None,
+    left_out: Mapping[Path, Container[str]] | None = None,
 ) -> LeakReport:
     """Search training data for speakers, recordings and sentences of validation data.
 
@@ -166,6 +167,7 @@ def find_leaks(
         validation: manifests.
         rules: what counts as a leak; None is `LeakRules()`.
         progress: called with the number of lines searched so far, now and then.
+        left_out: sources of a training manifest whose utterances are not trained on.
 
     Raises:
         ManifestError: a line of a manifest is not valid.
@@ -179,7 +181,10 @@ def find_leaks(
     lines = 0
     for place, line in _lines_of(training):
         if is_manifest(place.file):
-            search.utterance(place, _parse(place, line))
+            utterance = _parse(place, line)
+            if left_out and utterance.source in left_out.get(place.file, ()):
+                continue
+            search.utterance(place, utterance)
         else:
             search.text(place, line)
         lines += 1

@@ -72,25 +72,33 @@ class GiveBackMemory(pl.Callback):
         give_back_freed_memory()
 
 
-@contextmanager
-def claim(run: Path, resume: bool) -> Iterator[None]:
-    """Be the one who trains in a folder: a run is resumed only if there is one, and not twice at
-    once; and none is overwritten.
+def check_run(run: Path, resume: bool) -> None:
+    """Make sure that a run is resumed only if there is one, and else none is overwritten.
 
     Raises:
         RunExistsError: saying what to do instead.
-        FolderInUseError: another process trains there.
     """
     checkpoint = run / RESUME
     if resume and not checkpoint.exists():
         raise RunExistsError(f"nothing to resume: {checkpoint} is not there; leave --resume out")
+    if not resume and checkpoint.exists():
+        raise RunExistsError(
+            f"{run} holds a run: add --resume to go on with it, or choose another --run folder"
+        )
+
+
+@contextmanager
+def claim(run: Path, resume: bool) -> Iterator[None]:
+    """Be the one who trains in a folder.
+
+    Raises:
+        RunExistsError: as `check_run` says.
+        FolderInUseError: another process trains there.
+    """
+    check_run(run, resume)
     # With several GPUs, Lightning starts the whole command once for each of them.
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     with only_writer(run) if first else nullcontext():
-        if not resume and checkpoint.exists():
-            raise RunExistsError(
-                f"{run} holds a run: add --resume to go on with it, or choose another --run folder"
-            )
         yield
 
 

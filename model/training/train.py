@@ -35,7 +35,7 @@ from ossicle.model.pronunciation.tokenizer import PhonemeTokenizer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.partition import letter_trigrams
-from ossicle.model.training.run import RESUME, claim, fit, record
+from ossicle.model.training.run import RESUME, check_run, claim, fit, record
 from torch import Tensor
 
 STATISTICS_RECORDINGS = 1000
@@ -85,13 +85,14 @@ def train(
         ValueError: the checkpoint to resume from is damaged or of another model than `config`'s.
         KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
     """
+    check_run(run, resume)
+    checkpoint = resume_point(run, config) if resume else None
+    if checkpoint:
+        # Read once more than needed, but refused before anything of the run is overwritten.
+        load_checkpoint(checkpoint, config.model)
+    if config.leaks is not None:
+        _print(quiet, check_leaks(config.data, config.leaks))
     with claim(run, resume):
-        checkpoint = resume_point(run, config) if resume else None
-        if checkpoint:
-            # Read once more than needed, but refused before anything of the run is overwritten.
-            load_checkpoint(checkpoint, config.model)
-        if config.leaks is not None:
-            _print(quiet, check_leaks(config.data, config.leaks))
         pl.seed_everything(config.seed, workers=True)
         progress = None if quiet else _print_decoding
         data = SpeechDataModule(
@@ -161,7 +162,11 @@ def check_leaks(data: DataConfig, rules: LeakRules) -> str:
         LeakError: naming what is shared.
     """
     judges = list(dict.fromkeys([*data.validation, *data.held_out]))
-    report = find_leaks([s.manifest for s in data.train], judges, rules)
+    left_out = {
+        s.manifest: {source for source, repeat in s.sources.items() if repeat == 0}
+        for s in data.train
+    }
+    report = find_leaks([s.manifest for s in data.train], judges, rules, left_out=left_out)
     # Shared sentences of those that are held out never reach a batch.
     texts = (LeakKind.SENTENCE, LeakKind.RUN)
     leaks = [

@@ -293,6 +293,18 @@ def test_leaks_of_validation_data_are_refused(manifest: Path) -> None:
     assert not (manifest.parent / "run").exists()
 
 
+def test_sources_that_are_left_out_cannot_leak(manifest: Path, tmp_path: Path) -> None:
+    rows = [replace(row, source="own") for row in read_manifest(manifest)]
+    judged = replace(rows[0], source="other")
+    write_manifest(tmp_path / "all.jsonl", [*rows[1:], judged])
+    write_manifest(tmp_path / "judged.jsonl", [judged])
+    trained = TrainSet(tmp_path / "all.jsonl", sources={"other": 0.0})
+    data = DataConfig(train=(trained,), validation=(tmp_path / "judged.jsonl",))
+    assert "no leak" in check_leaks(data, LeakRules())
+    with pytest.raises(LeakError, match="1 recording"):
+        check_leaks(replace(data, train=(replace(trained, sources={}),)), LeakRules())
+
+
 def test_sentences_of_held_out_data_are_left_out(manifest: Path, tmp_path: Path) -> None:
     rows = read_manifest(manifest)
     said = [replace(row, text="a b c d e f") for row in rows[:2]]
@@ -319,9 +331,9 @@ def test_runs_are_not_overwritten(manifest: Path, tmp_path: Path) -> None:
     (run / "resume.ckpt").touch()
     with pytest.raises(RunExistsError, match="add --resume"):
         train(config, run)
-    for resume in (False, True):
-        with only_writer(run), pytest.raises(FolderInUseError, match="another process writes to"):
-            train(config, run, resume=resume)
+    new = tmp_path / "new"
+    with only_writer(new), pytest.raises(FolderInUseError, match="another process writes to"):
+        train(config, new)
 
 
 @pytest.mark.parametrize("source", ["checkpoint", "model folder"])
