@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-Key = tuple[int, int]
-"""Epoch, and index of a recording in `Recordings`."""
+
+class Key(NamedTuple):
+    """Of a recording that is heard in training, all that its augmentation depends on.
+
+    Attributes:
+        index: of the recording in `Recordings`.
+        repetition: of those in the same epoch, each of which is augmented otherwise.
+    """
+
+    epoch: int
+    index: int
+    repetition: int = 0
 
 
 class BucketSampler(Sampler[list[Key]]):
@@ -43,32 +54,37 @@ class BucketSampler(Sampler[list[Key]]):
         world: int = 1,
         skip: int = 0,
     ) -> None:
-        self._durations = durations
         self._batch_seconds = batch_seconds
         self._skip = skip
         rng = np.random.default_rng((seed, epoch))
         weights = np.ones(len(durations)) if weights is None else weights
         times = np.floor(weights + rng.random(len(weights))).astype(int)
-        order = rng.permutation(np.repeat(np.arange(len(times)), times))
+        indices = np.repeat(np.arange(len(times)), times)
+        repetitions = np.arange(len(indices)) - np.repeat(np.cumsum(times) - times, times)
+        lengths = durations[indices]
+        order = rng.permutation(len(indices))
         pool = max(int(50 * batch_seconds / max(float(durations.mean()), 1e-3)), 1)
         cut: list[list[int]] = []
         for start in range(0, len(order), pool):
             part = order[start : start + pool]
-            cut += self._cut(part[np.argsort(durations[part], kind="stable")])
+            cut += self._cut(part[np.argsort(lengths[part], kind="stable")], lengths)
         cut = [cut[i] for i in rng.permutation(len(cut))]
         # Ranks must take the same number of steps or the last one waits for ever.
         even = len(cut) - len(cut) % world
-        self.batches = [[(epoch, i) for i in batch] for batch in cut[rank:even:world]]
+        self.batches = [
+            [Key(epoch, int(indices[place]), int(repetitions[place])) for place in batch]
+            for batch in cut[rank:even:world]
+        ]
 
-    def _cut(self, ordered: NDArray[np.int64]) -> list[list[int]]:
+    def _cut(self, ordered: NDArray[np.int64], lengths: NDArray[np.float64]) -> list[list[int]]:
         batches: list[list[int]] = []
         batch: list[int] = []
-        for index in ordered.tolist():
-            longest = self._durations[index]  # the order is ascending
+        for place in ordered.tolist():
+            longest = lengths[place]  # the order is ascending
             if batch and longest * (len(batch) + 1) > self._batch_seconds:
                 batches.append(batch)
                 batch = []
-            batch.append(index)
+            batch.append(place)
         return [*batches, batch] if batch else batches
 
     def __len__(self) -> int:

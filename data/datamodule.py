@@ -125,7 +125,7 @@ Item = tuple[NDArray[np.float32], list[int], int]
 class Recordings(Dataset[Item]):
     """Recordings of several caches in one list, augmented when an augmenter is given.
 
-    Keys are (epoch, index), so that a worker needs to know nothing else.
+    A worker needs to know nothing but the key.
     """
 
     def __init__(
@@ -163,11 +163,10 @@ class Recordings(Dataset[Item]):
         return np.array([by_cache[cache][row] for cache, row in self._rows])
 
     def __getitem__(self, key: Key) -> Item:
-        epoch, index = key
-        cache, row = self._rows[index]
+        cache, row = self._rows[key.index]
         samples = self._caches[cache][row]
         tokens = self._tokenizer.encode(self._caches[cache].utterances[row].text)
-        rng = np.random.default_rng((self._seed, epoch, index))
+        rng = np.random.default_rng((self._seed, *key))
         if self._augmenter is not None:
             augmented = self._augmenter(samples, rng)
             # Speech sped up may get too short for its text; then it is taken as spoken.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from ossicle.data.bucketing import Key
 from ossicle.data.cache import PcmCache
 from ossicle.data.datamodule import Batch, Recordings, collate
 from ossicle.data.text import Tokenizer
@@ -176,7 +177,7 @@ def _batches(config: TrainingConfig) -> Iterator[Batch]:
         size = max(int(config.data.batch_seconds / max(cache.durations)), 1)
         for begin in range(0, len(recordings), size):
             count = min(size, len(recordings) - begin)
-            yield collate([recordings[0, begin + i] for i in range(count)])
+            yield collate([recordings[Key(0, begin + i)] for i in range(count)])
 
 
 def _measure(contender: Contender, run: Path, step_seconds: float) -> Result:

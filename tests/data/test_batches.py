@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -106,25 +107,25 @@ def test_buckets_hold_everything_once_within_their_size(
 ) -> None:
     lengths = np.array(durations)
     batches = BucketSampler(lengths, seconds, seed=1, epoch=epoch).batches
-    indices = [index for batch in batches for _, index in batch]
+    indices = [index for batch in batches for _, index, _ in batch]
     assert sorted(indices) == list(range(len(durations)))
-    assert all(e == epoch for batch in batches for e, _ in batch)
+    assert all(e == epoch for batch in batches for e, _, _ in batch)
     for batch in batches:
-        padded = len(batch) * max(lengths[i] for _, i in batch)
+        padded = len(batch) * max(lengths[i] for _, i, _ in batch)
         assert padded <= seconds or len(batch) == 1
 
 
 def test_buckets_waste_little() -> None:
     lengths = np.random.default_rng(0).gamma(2, 2, 3000).clip(0.5, 18)
     batches = BucketSampler(lengths, 120, seed=1).batches
-    padded = sum(len(b) * max(lengths[i] for _, i in b) for b in batches)
+    padded = sum(len(b) * max(lengths[i] for _, i, _ in b) for b in batches)
     assert lengths.sum() / padded > 0.9
 
 
 def test_orders_differ_by_epoch_and_repeat_by_seed() -> None:
     lengths = np.linspace(1, 10, 100)
     orders = [BucketSampler(lengths, 30, seed=1, epoch=epoch).batches for epoch in (0, 1, 1)]
-    flat = [[index for batch in order for _, index in batch] for order in orders]
+    flat = [[index for batch in order for _, index, _ in batch] for order in orders]
     assert flat[0] != flat[1]
     assert orders[1] == orders[2]
     assert BucketSampler(lengths, 30, seed=2, epoch=1).batches != orders[1]
@@ -143,11 +144,23 @@ def test_weights_repeat_and_thin_out() -> None:
     lengths = np.ones(400)
     weights = np.repeat([0.0, 0.5, 1.0, 2.5], 100)
     batches = BucketSampler(lengths, 50, seed=1, weights=weights).batches
-    counts = np.bincount([i for b in batches for _, i in b], minlength=400).reshape(4, 100)
+    counts = np.bincount([i for b in batches for _, i, _ in b], minlength=400).reshape(4, 100)
     assert counts[0].sum() == 0
     assert 30 < counts[1].sum() < 70
     assert (counts[2] == 1).all()
     assert set(counts[3]) == {2, 3}
+    assert {key.repetition for b in batches for key in b} == {0, 1, 2}
+
+
+def test_repetitions_are_augmented_each_in_its_own_way(manifest: Path) -> None:
+    data = module(manifest, augment=AugmentConfig(noise_probability=0), train={"repeat": 3.0})
+    heard = defaultdict(list)
+    for batch in data.train_dataloader().batch_sampler:
+        for key in batch:
+            heard[key.index].append(data.train_recordings[key][0])
+    for times in heard.values():
+        assert len(times) == 3
+        assert len({samples.tobytes() for samples in times}) == 3
 
 
 def test_skipped_batches_still_count() -> None:
