@@ -14,12 +14,12 @@ class Key(NamedTuple):
     """Of a recording that is heard in training, all that its augmentation depends on.
 
     Attributes:
-        index: of the recording in `Recordings`.
+        recording: its index in `Recordings`.
         repetition: of those in the same epoch, each of which is augmented otherwise.
     """
 
     epoch: int
-    index: int
+    recording: int
     repetition: int = 0
 
 

@@ -163,7 +163,7 @@ class Recordings(Dataset[Item]):
         return np.array([by_cache[cache][row] for cache, row in self._rows])
 
     def __getitem__(self, key: Key) -> Item:
-        cache, row = self._rows[key.index]
+        cache, row = self._rows[key.recording]
         samples = self._caches[cache][row]
         tokens = self._tokenizer.encode(self._caches[cache].utterances[row].text)
         rng = np.random.default_rng((self._seed, *key))

@@ -157,7 +157,7 @@ def test_repetitions_are_augmented_each_in_its_own_way(manifest: Path) -> None:
     heard = defaultdict(list)
     for batch in data.train_dataloader().batch_sampler:
         for key in batch:
-            heard[key.index].append(data.train_recordings[key][0])
+            heard[key.recording].append(data.train_recordings[key][0])
     for times in heard.values():
         assert len(times) == 3
         assert len({samples.tobytes() for samples in times}) == 3
