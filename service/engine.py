@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ossicle.model.decoding.beam_decoder import decode_together
 from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.decoding.together import SomeFailedError
 
 from .admission import Admission, EngineStopped
 from .capacity import Capacity
@@ -338,11 +339,15 @@ class Engine:
             decoding = [
                 (stream, rest, frames) for stream, rest, frames in paused if frames is not None
             ]
-            decode_together(
-                [stream.session.decoder for stream, _, _ in decoding],
-                [frames for _, _, frames in decoding],
-            )
-            hearing = [(stream, rest) for stream, rest, _ in decoding]
+            try:
+                decode_together(
+                    [stream.session.decoder for stream, _, _ in decoding],
+                    [frames for _, _, frames in decoding],
+                )
+            except SomeFailedError as failed:
+                for place, error in failed.errors.items():
+                    self._fail(decoding[place][0], error)
+            hearing = [(stream, rest) for stream, rest, _ in decoding if not stream.ended]
 
     def _resume(self, stream: Stream, hearing: Hearing) -> NDArray[np.float32] | None:
         """Go on with a stream up to the next frames that must be decoded, None if there are none.

@@ -33,6 +33,7 @@ from ossicle.model.decoding.beam_batch import (
 )
 from ossicle.model.decoding.language import TextScorer
 from ossicle.model.decoding.prefixes import NO_ENTRY
+from ossicle.model.decoding.together import SomeFailedError, alone
 
 __all__ = ["BeamConfig", "BeamSearch", "Candidate", "advance_together"]
 
@@ -80,7 +81,8 @@ class BeamSearch:
 
     def advance(self, log_probs: NDArray[np.float32]) -> None:
         """Take the next frames, (U, V)."""
-        advance_together([self], [log_probs])
+        with alone():
+            advance_together([self], [log_probs])
 
     def best(self) -> TimedCandidate:
         """The best text so far, the last word perhaps unfinished or followed by a space."""
@@ -148,16 +150,42 @@ def advance_together(searches: Sequence[BeamSearch], pieces: Sequence[NDArray[np
 
     Args:
         searches: no two the same.
+
+    Raises:
+        SomeFailedError: those that it names have failed; the others have taken their frames.
     """
+    errors: dict[int, Exception] = {}
     waiting = [
-        (search._beam, piece) for search, piece in zip(searches, pieces, strict=True) if len(piece)
+        (place, search._beam, piece)
+        for place, (search, piece) in enumerate(zip(searches, pieces, strict=True))
+        if len(piece)
     ]
     while waiting:
-        first, _ = waiting[0]
-        alike = [(beam, piece) for beam, piece in waiting if beam.alike(first)]
-        waiting = [(beam, piece) for beam, piece in waiting if not beam.alike(first)]
-        count = min(len(piece) for _, piece in alike)
-        batch = BeamBatch([beam for beam, _ in alike])
-        batch.advance(np.stack([piece[:count] for _, piece in alike]))
+        first = waiting[0][1]
+        alike = [each for each in waiting if each[1].alike(first)]
+        waiting = [each for each in waiting if not each[1].alike(first)]
+        count = min(len(piece) for _, _, piece in alike)
+        parts = [piece[:count] for _, _, piece in alike]
+        if _failure([beam for _, beam, _ in alike], parts):
+            # Whose fault it is, each tells alone: until a batch is closed, its beams are as before.
+            for (place, beam, _), part in zip(alike, parts, strict=True):
+                if error := _failure([beam], [part]):
+                    errors[place] = error
+        waiting += [
+            (place, beam, piece[count:])
+            for place, beam, piece in alike
+            if len(piece) > count and place not in errors
+        ]
+    if errors:
+        raise SomeFailedError(errors)
+
+
+def _failure(beams: Sequence[Beam], parts: Sequence[NDArray[np.float32]]) -> Exception | None:
+    """Advance beams by parts of one length; what went wrong, if anything did."""
+    try:
+        batch = BeamBatch(beams)
+        batch.advance(np.stack(parts))
         batch.close()
-        waiting += [(beam, piece[count:]) for beam, piece in alike if len(piece) > count]
+    except Exception as error:
+        return error
+    return None

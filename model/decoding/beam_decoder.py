@@ -16,6 +16,7 @@ from ossicle.model.decoding.hypothesis import (
     FrameMemory,
     Hypothesis,
 )
+from ossicle.model.decoding.together import SomeFailedError, alone
 
 if TYPE_CHECKING:
     from ossicle.model.decoding.annotation import Annotator
@@ -78,7 +79,8 @@ class BeamDecoder:
 
     def advance(self, log_probs: NDArray[np.float32]) -> None:
         """Take the next frames, (U, V)."""
-        decode_together([self], [log_probs])
+        with alone():
+            decode_together([self], [log_probs])
 
     def _forget_silence(self) -> None:
         silent = self._search.empty_lead() > _SILENCE_LEAD
@@ -122,24 +124,37 @@ def decode_together(decoders: Sequence[Decoder], pieces: Sequence[NDArray[np.flo
 
     Args:
         decoders: of any kind, no two the same.
+
+    Raises:
+        SomeFailedError: those that it names have failed; the others have taken their frames.
     """
+    errors: dict[int, Exception] = {}
     waiting = []
-    for decoder, piece in zip(decoders, pieces, strict=True):
+    for place, (decoder, piece) in enumerate(zip(decoders, pieces, strict=True)):
         if isinstance(decoder, BeamDecoder):
-            waiting.append((decoder, piece))
-        else:
+            waiting.append((place, decoder, piece))
+            continue
+        try:
             decoder.advance(piece)
+        except Exception as error:
+            errors[place] = error
     while waiting:
         # Silence is looked for at certain frames, whatever the pieces are.
-        ends = [SILENCE_KEPT - decoder._memory.end % SILENCE_KEPT for decoder, _ in waiting]
-        parts = [piece[:end] for (_, piece), end in zip(waiting, ends, strict=True)]
-        advance_together([decoder._search for decoder, _ in waiting], parts)
-        for (decoder, _), part in zip(waiting, parts, strict=True):
+        ends = [SILENCE_KEPT - decoder._memory.end % SILENCE_KEPT for _, decoder, _ in waiting]
+        parts = [piece[:end] for (_, _, piece), end in zip(waiting, ends, strict=True)]
+        try:
+            advance_together([decoder._search for _, decoder, _ in waiting], parts)
+        except SomeFailedError as failed:
+            errors |= {waiting[number][0]: error for number, error in failed.errors.items()}
+        rest = []
+        for (place, decoder, piece), part in zip(waiting, parts, strict=True):
+            if place in errors:
+                continue
             decoder._memory.add(part)
             if len(part) and decoder._memory.end % SILENCE_KEPT == 0:
                 decoder._forget_silence()
-        waiting = [
-            (decoder, piece[end:])
-            for (decoder, piece), end in zip(waiting, ends, strict=True)
-            if len(piece) > end
-        ]
+            if len(piece) > len(part):
+                rest.append((place, decoder, piece[len(part) :]))
+        waiting = rest
+    if errors:
+        raise SomeFailedError(errors)

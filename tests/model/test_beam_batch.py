@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from ossicle.model.decoding.beam import BeamConfig, BeamSearch, advance_together
 from ossicle.model.decoding.beam_batch import best_of_each
 from ossicle.model.decoding.language import Language, LanguageWeights, TextScorer
 from ossicle.model.decoding.phrases import Phrase, PhraseMatcher
+from ossicle.model.decoding.together import SomeFailedError
 from ossicle.model.ngram.model import NgramModel
 
 TOKENS = Tokenizer().tokens
@@ -64,6 +67,31 @@ def test_any_mixture_and_any_pieces_find_the_same_to_the_last_bit(
         assert other.best() == one.best()
         assert other.finished() == one.finished()
         assert other.empty_lead() == one.empty_lead()
+
+
+class BrokenScorer(TextScorer):
+    """Of a search that fails where others go on."""
+
+    def start(self) -> Any:
+        return np.full_like(super().start(), 1 << 40)
+
+
+def test_a_search_that_fails_leaves_the_others_as_if_they_were_alone(
+    scorers: list[TextScorer],
+) -> None:
+    rng = np.random.default_rng(3)
+    language = scorers[1].language
+    kinds = [scorers[0], scorers[1], BrokenScorer(SPACE, language), scorers[1], scorers[2]]
+    heard = [speech(rng, frames) for frames in (30, 40, 35, 20, 10)]
+    alone, together = ([BeamSearch(kind, BeamConfig(6)) for kind in kinds] for _ in range(2))
+    with pytest.raises(SomeFailedError) as failed:
+        advance_together(together, heard)
+    assert failed.value.errors.keys() == {2}
+    with pytest.raises(IndexError):
+        alone[2].advance(heard[2])
+    for number in (0, 1, 3, 4):
+        alone[number].advance(heard[number])
+        assert together[number].best() == alone[number].best()
 
 
 def test_beams_are_as_wide_as_they_may_be_where_all_is_equally_likely() -> None:

@@ -155,6 +155,26 @@ def test_a_failing_owner_ends_only_its_own_stream(tapes: Any) -> None:
         assert engine.active == 0
 
 
+def test_a_failing_decoder_ends_only_its_own_stream(tapes: Any) -> None:
+    with running(tapes.model, slots=3) as engine:
+        listeners = [Listener(engine) for _ in range(3)]
+        bad, *good = listeners
+
+        def fail(log_probs: Any) -> None:
+            raise KeyError("decoder")
+
+        bad.stream.session.decoder.advance = fail
+        for listener in listeners:
+            listener.stream.write(tapes.record("hello" + PAUSE))
+        assert bad.ended.wait(10)
+        assert isinstance(bad.ends[0], KeyError)
+        for listener in good:
+            listener.stream.write(tapes.record("again"))
+            listener.stream.close()
+            assert listener.text() == "hello again"
+        assert engine.active == 0
+
+
 def test_a_failing_model_ends_every_stream_and_admits_no_more(tapes: Any) -> None:
     class Failing(type(tapes.model)):  # type: ignore[misc]
         def step(self, samples: Any, state: Any) -> Any:
