@@ -59,6 +59,13 @@ class KeepPlateau(pl.Callback):
         if trainer.global_step == self._step:
             trainer.save_checkpoint(self._path)
 
+    def state_dict(self) -> dict[str, int]:
+        """What every checkpoint keeps: whether it is past the plateau, it must be possible to tell.
+
+        What the configuration says of that may be of a longer run by then.
+        """
+        return {"decay_start": self._step}
+
 
 def train(
     config: TrainingConfig,
@@ -86,10 +93,10 @@ def train(
         KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
     """
     check_run(run, resume)
-    checkpoint = resume_point(run, config) if resume else None
-    if checkpoint:
+    if resume:
         # Read once more than needed, but refused before anything of the run is overwritten.
-        load_checkpoint(checkpoint, config.model)
+        load_checkpoint(run / RESUME, config.model)
+    checkpoint = resume_point(run, config) if resume else None
     if config.leaks is not None:
         _print(quiet, check_leaks(config.data, config.leaks))
     with claim(run, resume):
@@ -185,15 +192,14 @@ def check_leaks(data: DataConfig, rules: LeakRules) -> str:
 def resume_point(run: Path, config: TrainingConfig) -> Path:
     """The checkpoint to resume from.
 
-    A run that is to be longer than it was goes on from the end of its plateau: the steps after
-    that had a learning rate that fell too early.
+    A run that is to be longer than it was goes on from the end of its plateau, if its last steps
+    had a learning rate that fell too early.
     """
-    plateau = run / PLATEAU
-    if plateau.exists():
-        step = torch.load(plateau, map_location="cpu", weights_only=False, mmap=True)["global_step"]
-        if step < config.optim.decay_start:
-            return plateau
-    return run / RESUME
+    last = torch.load(run / RESUME, map_location="cpu", weights_only=False, mmap=True)
+    fell_from = last["callbacks"][KeepPlateau.__qualname__]["decay_start"]
+    too_early = fell_from < min(last["global_step"], config.optim.decay_start)
+    # A learning rate that falls from the first step on has no plateau.
+    return run / PLATEAU if too_early and (run / PLATEAU).exists() else run / RESUME
 
 
 def set_statistics(features: LogMel, data: SpeechDataModule) -> None:

@@ -33,8 +33,8 @@ from ossicle.model.training.curves import read_curves
 from ossicle.model.training.losses import ctc_loss, disagreement
 from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.partition import log_partition
-from ossicle.model.training.run import RunExistsError
-from ossicle.model.training.train import check_leaks, train
+from ossicle.model.training.run import RESUME, RunExistsError
+from ossicle.model.training.train import PLATEAU, check_leaks, resume_point, train
 
 TINY = ModelConfig(network=NetworkConfig(channels=4, hidden=32, layers=2, lookahead=2, dropout=0.1))
 
@@ -284,6 +284,30 @@ def test_a_finished_run_can_be_made_longer(manifest: Path, tmp_path: Path) -> No
         whole.network.state_dict().items(), grown.network.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_what_a_longer_run_has_trained_is_not_lost_when_it_stops(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configuration(manifest)
+    short, whole = (replace(config, optim=replace(config.optim, steps=n)) for n in (6, 30))
+    run = tmp_path / "run"
+    train(short, run, accelerator="cpu", quiet=True)
+    assert short.optim.decay_start < 12 < whole.optim.decay_start
+    ended = SpeechModule.on_train_batch_end
+
+    def stop(self: SpeechModule, *arguments) -> None:
+        ended(self, *arguments)
+        if self.global_step == 13:
+            raise KeyboardInterrupt
+
+    # Its first stretch goes on from the plateau of the short run, the next from where it stopped.
+    assert resume_point(run, whole) == run / PLATEAU
+    monkeypatch.setattr(SpeechModule, "on_train_batch_end", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(whole, run, resume=True, accelerator="cpu", quiet=True)
+    assert resume_point(run, whole) == run / RESUME
+    assert torch.load(run / RESUME, weights_only=False)["global_step"] == 12
 
 
 def test_leaks_of_validation_data_are_refused(manifest: Path) -> None:
