@@ -63,6 +63,20 @@ ThreadsOption = Annotated[
 ]
 
 
+def local_folder(name: str | None) -> Path:
+    """The folder of a model to run in this process.
+
+    Args:
+        name: as :data:`ModelOption` gives it.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    from ossicle.model.runtime import find_model
+
+    return find_model(name or os.environ.get("OSSICLE_MODEL"))
+
+
 def local_model(name: str | None, threads: int = 0) -> tuple[AcousticModel, Decoding]:
     """A model to run in this process, with what it has for decoding.
 
@@ -74,9 +88,9 @@ def local_model(name: str | None, threads: int = 0) -> tuple[AcousticModel, Deco
         ModelError: there is no such model, or it cannot be loaded.
     """
     from ossicle.model.decoding.decoders import Decoding
-    from ossicle.model.runtime import AcousticModel, find_model
+    from ossicle.model.runtime import AcousticModel
 
-    folder = find_model(name or os.environ.get("OSSICLE_MODEL"))
+    folder = local_folder(name)
     network = AcousticModel.load(folder, threads=thread_count(threads))
     return network, Decoding.load(folder, network.info)
 

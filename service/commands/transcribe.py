@@ -17,6 +17,7 @@ from ossicle.service.commands.options import (
     OptionalServerOption,
     SearchOptions,
     ThreadsOption,
+    local_folder,
     local_model,
     options_of,
     with_group,
@@ -319,15 +320,19 @@ def _in_process(
     output: OutputOptions,
     on_progress: Callable[[Progress], None],
 ) -> Iterator[tuple[int, Happening]]:
+    from ossicle.model.folder import model_digest
     from ossicle.service.transcribe import DEFAULT_SLOTS, transcribing
 
     network, decoding = local_model(model, threads)
     config = search.decoding(decoding)
-    settings = {
-        "model": network.info.name,
-        "search": asdict(config),
-        "alternatives": output.alternatives,
-    }
+    drafts = []
+    if folder:
+        settings = {
+            "model": model_digest(local_folder(model)),
+            "search": asdict(config),
+            "alternatives": output.alternatives,
+        }
+        drafts = [folder.draft(recording, settings) for recording in todo]
     yield from transcribing(
         _sources(todo),
         network,
@@ -335,7 +340,7 @@ def _in_process(
         search=config,
         alternatives=output.alternatives,
         slots=jobs or DEFAULT_SLOTS,
-        drafts=[folder.draft(recording, settings) for recording in todo] if folder else (),
+        drafts=drafts,
         on_progress=on_progress,
     )
 

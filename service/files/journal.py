@@ -17,6 +17,10 @@ from ossicle.service.formats import Alternative, Segment, Word
 from ossicle.service.transcribe import Draft, Start
 
 
+class JournalTakenError(RuntimeError):
+    """Two runs transcribe one recording into one folder; their utterances would be mixed."""
+
+
 class Journal(Draft):
     """The draft of one recording.
 
@@ -40,15 +44,26 @@ class Journal(Draft):
         self._head = json.dumps(about, ensure_ascii=False, sort_keys=True) + "\n"
         self._size = 0
         self._go_on()
+        self._found = _size(path)
 
     def add(self, segment: Segment, after: Start | None) -> None:
-        """Write the next utterance down at once."""
+        """Write the next utterance down at once.
+
+        Raises:
+            JournalTakenError: another run has written to the file since.
+            OSError: it cannot be written to.
+        """
+        if _size(self.path) != self._found:
+            raise JournalTakenError(
+                f"another run transcribes it into {self.path.parent}: wait until that has ended"
+            )
         line = json.dumps({"after": after, **asdict(segment)}, ensure_ascii=False) + "\n"
         if not self._size:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             line = self._head + line
         with self.path.open("ab" if self._size else "wb") as file:
             self._size += file.write(line.encode("utf-8"))
+        self._found = self._size
 
     def segments(self) -> tuple[Segment, ...]:
         """The utterances in order."""
@@ -78,6 +93,11 @@ class Journal(Draft):
                 except ValueError:
                     return
                 yield entry, end
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file, None if there is none."""
+    return path.stat().st_size if path.exists() else None
 
 
 def _segment(entry: Mapping[str, Any]) -> Segment:

@@ -12,7 +12,7 @@ from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
 from ossicle.model.decoding.decoders import Decoding
 from ossicle.model.runtime import AcousticModel
-from ossicle.service.files.journal import Journal
+from ossicle.service.files.journal import Journal, JournalTakenError
 from ossicle.service.formats import Alternative, Segment, Transcript, Word
 from ossicle.service.transcribe import Progress, Spoken, Start, transcribe, transcribing
 from recordings_on_disk import write_wav
@@ -62,6 +62,21 @@ def test_an_utterance_that_was_broken_off_is_heard_again(tmp_path: Path, recordi
     assert (later.start, later.segments()) == (START, (SEGMENT,))
     later.add(SEGMENT, Start(48_000))
     assert Journal(path, recording, {}).segments() == (SEGMENT, SEGMENT)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_two_runs_do_not_write_into_one_journal(
+    begun: bool, tmp_path: Path, recording: Path
+) -> None:
+    path = tmp_path / "a.part.jsonl"
+    if begun:
+        Journal(path, recording, {}).add(SEGMENT, START)
+    first, second = Journal(path, recording, {}), Journal(path, recording, {})
+    first.add(SEGMENT, Start(48_000))
+    with pytest.raises(JournalTakenError, match="another run transcribes it into"):
+        second.add(SEGMENT, Start(48_000))
+    first.add(SEGMENT, Start(96_000))
+    assert len(first.segments()) == 2 + begun
 
 
 @pytest.mark.parametrize("change", ["settings", "recording"])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
+from ossicle.model.runtime import find_model
 from ossicle.service.cli import app
 from ossicle.service.server import SpeechServer
 from recordings_on_disk import write_wav
@@ -155,6 +156,34 @@ def test_what_was_understood_of_a_damaged_recording_is_kept(tmp_path: Path) -> N
     assert "cut short" in result.stderr
     assert result.stderr.endswith(f"; what came before is in {remains}\n")
     assert "every day" in remains.read_text("utf-8")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links files")
+def test_what_another_model_has_heard_is_not_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in find_model().iterdir():
+        (folder / path.name).symlink_to(path)
+    settings = folder / "decoding.json"
+    values = json.loads(settings.read_text())
+    speech = read_audio(sample_path())[: 4 * 16_000]
+    talk = write_wav(
+        tmp_path / "talk.wav", np.concatenate([speech, np.zeros(48_000, np.float32), speech])
+    )
+    talk.write_bytes(talk.read_bytes()[:-1000])  # so that it is never done
+    command = ["transcribe", str(talk), "--json-lines", "-o", str(tmp_path / "out")]
+    starts = []
+    for word_score in (values["word_score"], values["word_score"], values["word_score"] + 0.2):
+        settings.unlink()
+        settings.write_text(json.dumps({**values, "word_score": word_score}))
+        result = runner.invoke(app, [*command, "--model", str(folder)])
+        heard = [event for event in happenings(result.stdout) if event["event"] == "utterance"]
+        starts.append(heard[0]["start"])
+    assert starts[0] < 1
+    assert starts[1] > 5
+    assert starts[2] < 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are texts here")
