@@ -124,8 +124,6 @@ def evaluate_command(
             by_snr = _by_snr(evaluation, utterances, name, noises) if noises else {}
             breakdowns.append(Breakdown(name, file_digest(path), recognized, by_snr))
         record = _record(evaluation, folder, threads, noise, breakdowns)
-        if report is not None:
-            write_report(record, report)
     except (AudioError, ManifestError, ModelError, ReportError, ValueError, OSError) as error:
         raise fail(one_line(error)) from error
     except KeyboardInterrupt:
@@ -135,6 +133,10 @@ def evaluate_command(
     else:
         _print(record)
     if report is not None:
+        try:
+            write_report(record, report)
+        except (ReportError, AudioError, OSError) as error:
+            raise fail(one_line(error)) from error
         _err.print(
             f"written: {report / 'index.html'}", highlight=False, markup=False, soft_wrap=True
         )

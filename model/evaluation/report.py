@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import wave
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from ossicle.data.formats import HEAD_BYTES, Encoding, container_of
+import numpy as np
+from numpy.typing import NDArray
+from ossicle.data.audio import read_audio
+from ossicle.data.formats import HEAD_BYTES, SAMPLE_RATE, Encoding, container_of
 from ossicle.model.evaluation.breakdown import Breakdown, Confusion, confusions
 from ossicle.model.evaluation.charts import (
     error_bars,
@@ -66,13 +71,17 @@ def write_report(record: Record, folder: Path) -> None:
         OSError: it cannot be written, or a recording cannot be copied.
     """
     check_folder(folder)
-    if (folder / SOUND).is_dir():
-        shutil.rmtree(folder / SOUND)
-    (folder / SOUND).mkdir(parents=True)
-    sounds = _copy_sounds([r for part in record.sets for r in part.worst()], folder / SOUND)
+    folder.mkdir(parents=True, exist_ok=True)
     values = json.dumps(record.to_dict(), indent=2, ensure_ascii=False)
+    with TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        new = Path(temporary) / SOUND
+        new.mkdir()
+        sounds = _copy_sounds([r for part in record.sets for r in part.worst()], new)
+        page = render(record, {path: f"{SOUND}/{name}" for path, name in sounds.items()})
+        # Until here the earlier report is whole.
+        shutil.rmtree(folder / SOUND, ignore_errors=True)
+        new.rename(folder / SOUND)
     (folder / RECORD).write_text(values + "\n", encoding="utf-8")
-    page = render(record, {path: f"{SOUND}/{name}" for path, name in sounds.items()})
     (folder / PAGE).write_text(page, encoding="utf-8")
 
 
@@ -103,10 +112,21 @@ def _copy_sounds(recognized: Sequence[Recognized], folder: Path) -> dict[Path, s
         if path not in names:
             with path.open("rb") as file:
                 found = container_of(file.read(HEAD_BYTES))
-            assert found is not None  # it has been recognised
-            names[path] = f"{next(numbers):03d}{_SUFFIXES[found]}"
-            shutil.copyfile(path, folder / names[path])
+            # What is read by its file alone, AIFF for one, browsers do not play.
+            names[path] = f"{next(numbers):03d}{_SUFFIXES[found] if found else '.wav'}"
+            if found:
+                shutil.copyfile(path, folder / names[path])
+            else:
+                _write_wav(folder / names[path], read_audio(path))
     return names
+
+
+def _write_wav(path: Path, samples: NDArray[np.float32]) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
 
 
 def _head(record: Record, anchors: Sequence[tuple[Breakdown, str]]) -> Markup:

@@ -212,9 +212,11 @@ def test_markup_escapes_text_once() -> None:
     assert isinstance(inner, Markup)
 
 
-def test_the_command_writes_a_report(tmp_path: Path, sample: np.ndarray) -> None:
-    soundfile.write(tmp_path / "a.flac", sample[:16_000], 16_000)
-    write_manifest(tmp_path / "m.jsonl", [Utterance(tmp_path / "a.flac", 1.0, "not these words")])
+@pytest.mark.parametrize("kind", ["flac", "aiff"])
+def test_the_command_writes_a_report(tmp_path: Path, sample: np.ndarray, kind: str) -> None:
+    recording = tmp_path / f"a.{kind}"
+    soundfile.write(recording, sample[:16_000], 16_000)
+    write_manifest(tmp_path / "m.jsonl", [Utterance(recording, 1.0, "not these words")])
     arguments = ["evaluate", str(tmp_path / "m.jsonl"), "--decoder", "greedy", "--report"]
     refused = CliRunner().invoke(app, [*arguments, str(tmp_path)])
     assert refused.exit_code == 1
@@ -226,3 +228,28 @@ def test_the_command_writes_a_report(tmp_path: Path, sample: np.ndarray) -> None
     assert "3 words" in page.text
     result = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     assert result["scores"]["m"]["words"] == 3
+    # No browser but one plays AIFF.
+    (sound,) = (tmp_path / "report" / "audio").iterdir()
+    assert sound.suffix == (".flac" if kind == "flac" else ".wav")
+    np.testing.assert_allclose(soundfile.read(sound)[0], sample[:16_000], atol=1e-4)
+
+
+def test_a_report_that_cannot_be_written_costs_no_scores(
+    tmp_path: Path, sample: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.flac", sample[:16_000], 16_000)
+    write_manifest(tmp_path / "m.jsonl", [Utterance(tmp_path / "a.flac", 1.0, "not these words")])
+    arguments = ["evaluate", str(tmp_path / "m.jsonl"), "--decoder", "greedy", "--report"]
+    report = tmp_path / "report"
+    assert CliRunner().invoke(app, [*arguments, str(report)]).exit_code == 0
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    failed = CliRunner().invoke(app, [*arguments, str(report)])
+    assert failed.exit_code == 1
+    assert "utterances" in failed.stdout
+    assert "No space left on device" in failed.stderr
+    names = sorted(path.relative_to(report).as_posix() for path in report.rglob("*"))
+    assert names == ["audio", "audio/001.flac", "index.html", "report.json"]
