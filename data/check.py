@@ -11,7 +11,7 @@ from pathlib import Path
 from ossicle.data.duration import decoded_seconds
 from ossicle.data.formats import SAMPLE_RATE, AudioError
 from ossicle.data.manifest import Utterance
-from ossicle.data.text import CHARACTERS, FRAME_SAMPLES, fits_in_frames
+from ossicle.data.text import FRAME_SAMPLES, fits_in_frames, normalize
 
 
 class ProblemKind(str, Enum):
@@ -21,7 +21,7 @@ class ProblemKind(str, Enum):
     UNDECODABLE = "cannot be decoded"
     EMPTY_TEXT = "empty text"
     TEXT_TOO_LONG = "text too long for its audio"
-    VOCABULARY = "characters outside the vocabulary"
+    NOT_ENGLISH = "letters that normal form leaves out"
     DUPLICATE = "duplicate recording"
     DURATION = "duration disagrees with the audio"
 
@@ -75,13 +75,15 @@ def check_utterances(
 
 
 def _text_problems(utterance: Utterance) -> list[Problem]:
-    audio, text = utterance.audio_filepath, utterance.text
-    if not text.strip():
-        return [Problem(ProblemKind.EMPTY_TEXT, audio, repr(text))]
+    audio, written = utterance.audio_filepath, utterance.text
     problems = []
-    unknown = sorted(set(text) - set(CHARACTERS))
-    if unknown:
-        problems.append(Problem(ProblemKind.VOCABULARY, audio, f"{''.join(unknown)!r} in {text!r}"))
+    lost = sorted(c for c in set(written.lower()) if c.isalnum() and not normalize(c))
+    if lost:
+        detail = f"{''.join(lost)!r} in {written!r}"
+        problems.append(Problem(ProblemKind.NOT_ENGLISH, audio, detail))
+    text = normalize(written)
+    if not text:
+        return [*problems, Problem(ProblemKind.EMPTY_TEXT, audio, repr(written))]
     if not fits_in_frames(text, int(utterance.duration / (FRAME_SAMPLES / SAMPLE_RATE))):
         detail = f"{len(text)} characters in {utterance.duration:.2f} s: {text!r}"
         problems.append(Problem(ProblemKind.TEXT_TOO_LONG, audio, detail))

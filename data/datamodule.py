@@ -8,7 +8,7 @@ resumed run goes on with the batch that would have been next.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from ossicle.data.bucketing import BucketSampler, Key
 from ossicle.data.cache import PcmCache
 from ossicle.data.manifest import Utterance, iterate_manifest, read_manifest
 from ossicle.data.shared_text import HeldOutText
-from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames
+from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames, normalize
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -253,13 +253,16 @@ class SpeechDataModule(pl.LightningDataModule):
         return [path.stem for path in self.config.validation]
 
     def _cache(self, manifest: Path, hours: float = 0.0) -> PcmCache:
-        return PcmCache(
+        cache = PcmCache(
             manifest,
             self.config.cache,
             rows=choose_hours(manifest, hours, self._seed) if hours else None,
             workers=max(self.config.workers, 1),
             progress=self._progress,
         )
+        # Tokens are those of normal form.
+        cache.utterances = [replace(u, text=normalize(u.text)) for u in cache.utterances]
+        return cache
 
     def prepare_data(self) -> None:
         """Decode what is not yet in the cache; Lightning calls it in one process per machine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,16 @@ def test_batches_are_padded_with_zeros(manifest: Path) -> None:
             assert not row[count:].any()
             texts.append(data.tokenizer.decode(row[:count].tolist()))
     assert sorted(texts) == sorted(utterance.text for utterance in read_manifest(manifest))
+
+
+def test_texts_are_brought_into_normal_form(manifest: Path) -> None:
+    written = [replace(row, text="Ça, 2!") for row in read_manifest(manifest)]
+    write_manifest(manifest.parent / "written.jsonl", [*written[1:], replace(written[0], text="?")])
+    data = module(manifest.parent / "written.jsonl")
+    assert data.census.no_text == 1
+    for batch in data.train_dataloader():
+        for row, count in zip(batch.targets, batch.target_counts, strict=True):
+            assert data.tokenizer.decode(row[:count].tolist()) == "ca two"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

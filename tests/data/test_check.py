@@ -41,7 +41,7 @@ def test_each_problem_is_found(good: Utterance, tmp_path: Path) -> None:
         ProblemKind.UNDECODABLE: replace(good, audio_filepath=broken),
         ProblemKind.EMPTY_TEXT: replace(good, text=" "),
         ProblemKind.TEXT_TOO_LONG: replace(good, text="a" * 300),
-        ProblemKind.VOCABULARY: replace(good, text="Café 7"),
+        ProblemKind.NOT_ENGLISH: replace(good, text="Every day, товарищ"),
         ProblemKind.DURATION: replace(good, duration=good.duration + 1),
     }
     for kind, utterance in cases.items():
@@ -70,14 +70,14 @@ def test_check_command(good: Utterance, tmp_path: Path) -> None:
     assert "no problems found" in result.output
 
     gone = [replace(good, audio_filepath=tmp_path / f"gone{i}.flac") for i in range(25)]
-    write_manifest(tmp_path / "bad.jsonl", [*gone, replace(good, text="Ünknown")])
+    write_manifest(tmp_path / "bad.jsonl", [*gone, replace(good, text="Щnknown")])
     result = runner.invoke(data_app, ["check", str(tmp_path / "bad.jsonl")])
     assert result.exit_code == 1
     assert "missing file" in result.output
     assert "25" in result.output
     assert "gone19.flac" in result.output
     assert "and 5 more" in result.output
-    assert "'Ü' in 'Ünknown'" in result.output
+    assert "'щ' in 'Щnknown'" in result.output
 
 
 def test_check_command_on_no_manifest(tmp_path: Path) -> None:
