@@ -65,6 +65,7 @@ def main() -> int:
     parser.add_argument("--reload", default="nginx -s reload", metavar="COMMAND")
     given = parser.parse_args()
     replicas = [Replica(name) for name in given.replicas]
+    unread = False
     with ThreadPoolExecutor(len(replicas)) as pool:
         while True:
             answers = pool.map(lambda replica: replica.is_healthy(given.every), replicas)
@@ -75,9 +76,12 @@ def main() -> int:
                 draft.write_text(wanted, encoding="utf-8")
                 draft.replace(given.file)
                 print(time.strftime("%H:%M:%S"), wanted.replace("\n", " "), flush=True)
-                if subprocess.run(given.reload, shell=True).returncode:
+                unread = True
+            if unread:
+                # It fails while nginx does not run, which needs the file to start.
+                unread = bool(subprocess.run(given.reload, shell=True).returncode)
+                if unread:
                     print(f"{given.reload} has failed; trying again", file=sys.stderr)
-                    given.file.unlink()
             time.sleep(given.every)
 
 

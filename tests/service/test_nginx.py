@@ -205,3 +205,25 @@ def test_a_server_that_stands_still_is_taken_out_and_put_back(
         watcher.terminate()
         watcher.wait()
     assert stop(alive) == 0
+
+
+def test_a_watcher_keeps_what_nginx_needs_to_start(tmp_path: Path) -> None:
+    """Its reload fails until nginx runs, and is repeated until then."""
+    listed, runs, read = (tmp_path / name for name in ("replicas.conf", "runs", "read"))
+    watch = [sys.executable, str(SHIPPED / "watch.py"), str(listed), "--every", "0.2"]
+    reload = f"test -e {runs} && touch {read}"
+    address = f"localhost:{free_port()}"
+    watcher = subprocess.Popen(
+        [*watch, "--reload", reload, address], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert watcher.stderr is not None
+        for _ in range(2):
+            assert "trying again" in watcher.stderr.readline()
+            assert f"server {address} " in listed.read_text(encoding="utf-8")
+        runs.touch()
+        assert until(read.exists, 20)
+        assert listed.exists()
+    finally:
+        watcher.terminate()
+        watcher.wait()
