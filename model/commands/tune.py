@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,8 @@ from rich.progress import track
 
 if TYPE_CHECKING:  # what the command needs is imported when it runs: --help must not wait
     from ossicle.model.decoding.decoders import Decoding
-    from ossicle.model.decoding.tuning import HeardSet, Trial
+    from ossicle.model.decoding.heard import HeardSet
+    from ossicle.model.decoding.tuning import Trial
     from ossicle.model.runtime import AcousticModel
 
 _out = Console()
@@ -42,7 +44,7 @@ def tune_command(
     ] = None,
     threads: ThreadsOption = 0,
 ) -> None:
-    """Find how much the language models count, and how wide a beam pays.
+    """Find how much the language models count, and how wide and deep a beam pays.
 
     Lowers the mean of the sets' word error rates, prints each trial, measures the outcome on all
     of the sets, and writes it into the model's decoding.json. Then run `ossicle calibrate`:
@@ -78,7 +80,7 @@ def tune_command(
         found = tuner.weights(beam, settings.language)
         _out.print("all of the sets:")
         whole = Tuner(sets, tokens, language, _print)
-        best = whole.width(whole.try_out(found.beam, found.language))
+        best = whole.narrowed(whole.try_out(found.beam, found.language))
         tuned = DecodingSettings(best.beam, best.language, settings.rescoring)
         if decoding.rescorer:
             rescoring, rate = whole.rescoring(
@@ -97,32 +99,26 @@ def tune_command(
 def _heard(
     model: AcousticModel, decoding: Decoding, folder: Path, manifest: Path, cache: Path | None
 ) -> HeardSet:
-    from ossicle.data.manifest import batches, read_manifest
-    from ossicle.model.decoding.tuning import cache_file, hear_set, load, save
+    from ossicle.model.decoding.heard import hear_set, kept_file
     from ossicle.model.runtime import graph_path
 
-    utterances = read_manifest(manifest)
-    path = cache_file(cache, graph_path(folder, model.precision), manifest) if cache else None
-    if path and path.is_file():
-        return load(manifest.stem, path)
-    progress = track(
-        list(batches(utterances, 8)),
-        escape(manifest.stem),
+    kept = kept_file(cache, graph_path(folder, model.precision), manifest) if cache else None
+    progress = partial(
+        track,
+        description=escape(manifest.stem),
         console=_err,
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    heard = hear_set(model, manifest.stem, progress, decoding.write)
-    if path:
-        save(heard, path)
-    return heard
+    return hear_set(model, manifest, decoding.write, kept, progress)
 
 
 def _print(trial: Trial) -> None:
     language, rates = trial.language, _percent(trial.rates)
     _out.print(
         f"{100 * trial.mean:6.2f}  {rates}  {trial.frame_ms:.3f} ms a frame  "
-        f"beam {trial.beam.width}, lm {language.lm_weight:g}, word {language.word_score:g}, "
+        f"beam {trial.beam.width} within {trial.beam.margin:g}, "
+        f"lm {language.lm_weight:g}, word {language.word_score:g}, "
         f"unknown {language.unknown_score:g}, letter {language.letter_score:g}",
         highlight=False,
         markup=False,

@@ -1,4 +1,4 @@
-"""Finding the weights of decoding: how much the language model counts, and how wide the beam is.
+"""Finding the weights of decoding: how much the language model counts, and how much is searched.
 
 The network hears the recordings once; the search is then repeated over its kept log-probabilities.
 The mean of the sets' word error rates is lowered one weight at a time, with steps that get smaller
@@ -7,52 +7,27 @@ The mean of the sets' word error rates is lowered one weight at a time, with ste
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from ossicle.data.audio import read_recording
-from ossicle.data.manifest import Utterance
-from ossicle.data.text import normalize
 from ossicle.model.decoding.beam import BeamConfig, BeamSearch, Candidate, advance_together
+from ossicle.model.decoding.heard import HeardSet
 from ossicle.model.decoding.language import SPACE, Language, LanguageWeights, TextScorer
 from ossicle.model.decoding.reranking import RescoringWeights, advantage
 from ossicle.model.decoding.rescoring import Rescorer
 from ossicle.model.evaluation.scoring import word_error_rate
-from ossicle.model.runtime import AcousticModel, hear
 
-WIDTHS = (4, 8, 16, 32, 64, 128)
-WIDTH_TOLERANCE = 0.001
-"""A narrower beam is taken if the mean word error rate grows by no more than this, 0 to 1."""
+WIDTHS = (4, 8, 16, 32, 64, 128, 256)
+MARGINS = (6.0, 8.0, 9.0, 10.0, 11.0, 12.0)
+TOLERANCE = 0.001
+"""Less is searched if the mean word error rate grows by no more than this, 0 to 1."""
 
 _STEPS = {"lm_weight": 0.1, "word_score": 0.4, "unknown_score": 2.0, "letter_score": 0.4}
 _HALVINGS = 2
 _TOGETHER = 64  # utterances that are searched at the same time
 _RESCORING_WEIGHTS = np.arange(0.1, 1.01, 0.1)
-
-
-@dataclass(frozen=True)
-class HeardSet:
-    """What the network made of a manifest.
-
-    Attributes:
-        name: of the set.
-        references: in normal form, as the network's tokens write it.
-        log_probs: of each utterance, (U, V).
-    """
-
-    name: str
-    references: tuple[str, ...]
-    log_probs: tuple[NDArray[np.float32], ...]
-
-    def part(self, frames: int) -> HeardSet:
-        """Every k-th utterance, so that there are about `frames` output frames at most."""
-        step = -(-sum(map(len, self.log_probs)) // frames)
-        return HeardSet(self.name, self.references[::step], self.log_probs[::step])
 
 
 @dataclass(frozen=True)
@@ -74,57 +49,6 @@ class Trial:
     def mean(self) -> float:
         """Of the sets' word error rates; each set counts the same."""
         return sum(self.rates) / len(self.rates)
-
-
-def hear_set(
-    model: AcousticModel,
-    name: str,
-    groups: Iterable[Sequence[Utterance]],
-    write: Callable[[str], str] = str,
-) -> HeardSet:
-    """What the network makes of a set.
-
-    Args:
-        groups: its recordings, those that are heard together.
-        write: gives a text as the model's tokens write it.
-
-    Raises:
-        AudioError: a recording cannot be decoded; names it.
-        ValueError: nothing is said in the set.
-    """
-    log_probs: list[NDArray[np.float32]] = []
-    references: list[str] = []
-    for group in groups:
-        log_probs += hear(model, [read_recording(u.audio_filepath) for u in group])
-        references += [write(normalize(u.text)) for u in group]
-    if not any(references):
-        raise ValueError(f"the set {name} has no text to tune with")
-    return HeardSet(name, tuple(references), tuple(log_probs))
-
-
-def cache_file(folder: Path, model: Path, manifest: Path) -> Path:
-    """Where a set's log-probabilities are kept: another model or manifest has another file."""
-    digest = hashlib.sha256(model.read_bytes() + manifest.read_bytes()).hexdigest()[:16]
-    return folder / f"{manifest.stem}-{digest}.npz"
-
-
-def save(heard: HeardSet, path: Path) -> None:
-    """Keep a set in a file, in half precision."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        path,
-        references=np.array(heard.references),
-        frames=np.array([len(rows) for rows in heard.log_probs]),
-        log_probs=np.concatenate(heard.log_probs).astype(np.float16),
-    )
-
-
-def load(name: str, path: Path) -> HeardSet:
-    """What `save` kept."""
-    with np.load(path) as kept:
-        ends = np.cumsum(kept["frames"])[:-1]
-        log_probs = np.split(kept["log_probs"].astype(np.float32), ends)
-        return HeardSet(name, tuple(kept["references"].tolist()), tuple(log_probs))
 
 
 class Tuner:
@@ -210,11 +134,21 @@ class Tuner:
                 break
         return best
 
-    def width(self, best: Trial) -> Trial:
-        """The narrowest beam that understands about as much as the widest."""
-        trials = [self.try_out(replace(best.beam, width=width), best.language) for width in WIDTHS]
+    def narrowed(self, best: Trial) -> Trial:
+        """The smallest margin, and with it the narrowest beam, that understand about as much.
+
+        Args:
+            best: whose weights are kept.
+        """
+        widest = replace(best.beam, width=WIDTHS[-1])
+        near = self._least([replace(widest, margin=margin) for margin in MARGINS], best.language)
+        return self._least([replace(near.beam, width=width) for width in WIDTHS], best.language)
+
+    def _least(self, beams: Sequence[BeamConfig], weights: LanguageWeights) -> Trial:
+        """The first of beams, each of which searches more, that is about as good as any."""
+        trials = [self.try_out(beam, weights) for beam in beams]
         least = min(trial.mean for trial in trials)
-        return next(trial for trial in trials if trial.mean <= least + WIDTH_TOLERANCE)
+        return next(trial for trial in trials if trial.mean <= least + TOLERANCE)
 
     def rescoring(
         self,

@@ -21,20 +21,14 @@ from pathlib import Path
 import jiwer
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.manifest import Utterance, batches, read_manifest
+from ossicle.data.manifest import Utterance, read_manifest
 from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.decoding.heard import HeardSet, hear_set, kept_file
 from ossicle.model.decoding.language import Language
 from ossicle.model.decoding.reranking import RescoringWeights, advantage
 from ossicle.model.decoding.rescoring import Rescorer
-from ossicle.model.decoding.tuning import (
-    HeardSet,
-    Tuner,
-    cache_file,
-    hear_set,
-    load,
-    save,
-)
+from ossicle.model.decoding.tuning import Tuner
 from ossicle.model.evaluation.scoring import word_error_rate
 from ossicle.model.ngram.model import NgramModel
 from ossicle.model.runtime import AcousticModel
@@ -190,15 +184,8 @@ def main() -> None:
     for manifest in options.manifests:
         print(perplexities(manifest, rescorer, language.ngram), flush=True)
         graph = options.model / "model.int8.onnx"
-        kept = cache_file(options.cache, graph, manifest) if options.cache else None
-        if kept and kept.exists():
-            heard = load(manifest.stem, kept)
-        else:
-            heard = hear_set(
-                acoustic, manifest.stem, batches(read_manifest(manifest), 8), decoding.write
-            )
-            if kept:
-                save(heard, kept)
+        kept = kept_file(options.cache, graph, manifest) if options.cache else None
+        heard = hear_set(acoustic, manifest, decoding.write, kept)
         sets.append(n_best_lists(manifest, heard, tuner, decoding, language, rescorer))
     settings = decoding.settings.rescoring
     alone = rescored(sets, settings, context=False)

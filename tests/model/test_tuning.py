@@ -2,17 +2,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from ossicle.data.sample import sample_path
 from ossicle.data.text import Tokenizer
 from ossicle.model.decoding.beam import BeamConfig
+from ossicle.model.decoding.heard import HeardSet, hear_set, kept_file
 from ossicle.model.decoding.language import Language, LanguageWeights
 from ossicle.model.decoding.reranking import RescoringWeights
 from ossicle.model.decoding.rescoring import Rescorer
-from ossicle.model.decoding.tuning import WIDTHS, HeardSet, Trial, Tuner, cache_file, load, save
+from ossicle.model.decoding.tuning import MARGINS, TOLERANCE, WIDTHS, Trial, Tuner
 from ossicle.model.ngram.model import NgramModel
+from ossicle.model.runtime import AcousticModel
 
 TOKENS = Tokenizer().tokens
 
@@ -43,9 +47,20 @@ def test_tuning_finds_that_the_language_model_helps(ngrams: NgramModel) -> None:
     assert best.mean == 0.0
     assert best.language.lm_weight > 0
     assert len({(trial.beam, trial.language) for trial in trials}) == len(trials)
-    narrowest = tuner.width(best)
-    assert narrowest.beam.width in WIDTHS
-    assert narrowest.mean == 0.0
+    narrowed = tuner.narrowed(best)
+    assert narrowed.mean == 0.0
+    assert narrowed.beam.margin == MARGINS[0]
+    assert narrowed.beam.width < WIDTHS[-1]
+
+
+def test_no_less_is_searched_than_pays(ngrams: NgramModel) -> None:
+    language = Language(ngrams, TOKENS, LanguageWeights())
+    small = heard(("we see the sea", "we see the see"))
+    tuner = Tuner([small], TOKENS, language, lambda trial: None)
+    weights = LanguageWeights(lm_weight=3.0, word_score=0.0)
+    narrowed = tuner.narrowed(tuner.try_out(BeamConfig(width=4, margin=1.0), weights))
+    best = tuner.try_out(BeamConfig(WIDTHS[-1], MARGINS[-1]), weights)
+    assert narrowed.mean <= best.mean + TOLERANCE
 
 
 class Knowing(Rescorer):
@@ -78,19 +93,44 @@ def test_rescoring_counts_if_it_helps(
     assert rate == (0.0 if helps else plain.mean)
 
 
-def test_what_was_heard_is_kept_for_the_next_time(tmp_path: Path) -> None:
-    small = heard(("they see it", "they sea it"), ("a cat", "a kat"))
-    model, manifest = tmp_path / "model", tmp_path / "set.jsonl"
-    model.write_bytes(b"1")
-    manifest.write_bytes(b"2")
-    path = cache_file(tmp_path / "cache", model, manifest)
-    save(small, path)
-    again = load("small", path)
-    assert again.references == small.references
-    for kept, rows in zip(again.log_probs, small.log_probs, strict=True):
-        np.testing.assert_allclose(kept, rows, atol=0.01)
-    model.write_bytes(b"3")
-    assert cache_file(tmp_path / "cache", model, manifest) != path
+def test_what_was_heard_is_kept_for_the_next_time(
+    tmp_path: Path, shipped_int8: AcousticModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = sample_path().parent / "sample.jsonl"
+    kept = tmp_path / "cache" / "heard.npz"
+    first = hear_set(shipped_int8, manifest, str.upper, kept)
+    heard_again = []
+
+    def hear(model: AcousticModel, recordings: list[Any]) -> list[NDArray[np.float32]]:
+        heard_again.append(len(recordings))
+        return list(first.log_probs)
+
+    monkeypatch.setattr("ossicle.model.decoding.heard.hear", hear)
+    again = hear_set(shipped_int8, manifest, str.lower, kept)
+    assert not heard_again
+    assert again.references == tuple(text.lower() for text in first.references)
+    for rows, before in zip(again.log_probs, first.log_probs, strict=True):
+        np.testing.assert_allclose(rows, before, atol=0.01)
+    # As a full disk leaves it.
+    kept.write_bytes(kept.read_bytes()[:1000])
+    hear_set(shipped_int8, manifest, str, kept)
+    assert heard_again == [1]
+    hear_set(shipped_int8, manifest, str, kept)
+    assert heard_again == [1]
+
+
+def test_other_weights_and_other_recordings_are_kept_elsewhere(tmp_path: Path) -> None:
+    graph, places = tmp_path / "graph", [tmp_path / "a", tmp_path / "b"]
+    graph.write_bytes(b"1")
+    for place in places:
+        place.mkdir()
+        (place / "set.jsonl").write_bytes(b"2")
+    here, elsewhere = (kept_file(tmp_path, graph, place / "set.jsonl") for place in places)
+    graph.write_bytes(b"3")
+    later = kept_file(tmp_path, graph, places[0] / "set.jsonl")
+    (places[0] / "set.jsonl").write_bytes(b"4")
+    edited = kept_file(tmp_path, graph, places[0] / "set.jsonl")
+    assert len({here, elsewhere, later, edited}) == 4
 
 
 def test_a_part_has_about_as_many_frames_as_asked_for() -> None:
