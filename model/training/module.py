@@ -123,10 +123,11 @@ class SpeechModule(pl.LightningModule):
         torch.manual_seed(seed % 2**63)  # torch takes 64 bits
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One step; logs the CTC loss and the seconds of speech trained per second."""
+        """One step; logs the CTC loss, what is minimised, and the seconds of speech per second."""
         log_probs, frames = self.forward_batch(batch, augmented=True)
         loss, ctc = self.loss(log_probs, frames, batch)
         self.log("train/loss", ctc, prog_bar=True)
+        self.log("train/objective", loss)
         self._heard_seconds += float(batch.sample_counts.sum()) / SAMPLE_RATE
         if self.global_step % 20 == 19:
             now = time.monotonic()
@@ -161,9 +162,9 @@ class SpeechModule(pl.LightningModule):
         self._outputs = {i: [] for i in range(len(self.validation_names))}
 
     def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
-        """Loss and greedy transcripts, in tokens: letters or phonemes."""
+        """CTC loss and greedy transcripts, in tokens: letters or phonemes."""
         log_probs, frames = self.forward_batch(batch, augmented=False)
-        loss, _ = self.loss(log_probs, frames, batch)
+        loss = ctc_loss(log_probs, frames, batch.targets, batch.target_counts)
         name = self.validation_names[dataloader_idx]
         self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=len(batch.targets))
         rows = log_probs.float().cpu().numpy()
