@@ -121,7 +121,8 @@ class BlockingStream(ResumableStream[grpc.Channel]):
                             return
                         conversation.add(part)
                         self._changed.notify_all()
-        except Exception as error:
+        except BaseException as error:
+            # Also that of `sys.exit`: who reads would wait for ever.
             with self._changed:
                 self._source_error = error
                 if self._call is not None:

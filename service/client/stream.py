@@ -63,7 +63,7 @@ class ResumableStream(Generic[C]):
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._failure: OssicleError | None = None
         self._connection = 0  # the number of the present one
-        self._source_error: Exception | None = None
+        self._source_error: BaseException | None = None
         self._over = False
 
     def _connect(self) -> speech_pb2.StreamingRecognizeRequest:

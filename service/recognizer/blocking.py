@@ -124,7 +124,7 @@ class _FedStream:
         # Guards what the threads share, and tells when it has changed.
         self._changed = threading.Condition()
         self.samples = 0
-        self.source_error: Exception | None = None
+        self.source_error: BaseException | None = None
         self._stream = engine.open(asked.session, self._take, self._end)
 
     def events(self, chunks: Iterable[Chunk]) -> Iterator[Event]:
@@ -180,7 +180,8 @@ class _FedStream:
                     if not self._pass_on(part):
                         return
             self._pass_on(None)
-        except Exception as error:
+        except BaseException as error:
+            # Also that of `sys.exit`: who reads would wait for ever.
             self.source_error = error
             self._stream.cancel()
             self._end(None)

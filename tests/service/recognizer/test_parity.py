@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
@@ -247,6 +248,18 @@ def test_an_error_of_the_source_is_raised(speech: Speech) -> None:
         raise OSError("the microphone was unplugged")
 
     with pytest.raises(OSError, match="unplugged"):
+        list(speech.stream(chunks(), **RAW))
+
+
+def test_a_source_that_ends_the_program_ends_its_stream(speech: Speech) -> None:
+    if isinstance(speech, Awaited):
+        pytest.skip("it ends the event loop, which tells everybody")
+
+    def chunks() -> Iterator[Any]:
+        yield CHUNKS[0]
+        sys.exit(3)
+
+    with pytest.raises(SystemExit):
         list(speech.stream(chunks(), **RAW))
 
 
