@@ -8,15 +8,17 @@ share its pages and an hour of speech costs 115 MB of disk and no private memory
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Sequence
+import signal
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.audio import AudioError, read_audio
 from ossicle.data.manifest import Utterance, manifest_digest, read_manifest
+from ossicle.data.replacing import replacing
 
 _SCALE = 32767.0
 
@@ -87,9 +89,12 @@ class PcmCache:
         offsets = np.zeros(len(self.utterances) + 1, dtype=np.int64)
         bad: list[str] = []
         # A name of its own for each builder: two trainings may start side by side.
-        part = self._samples_file.with_suffix(f".part{os.getpid()}")
-        with part.open("wb") as out:
-            for i, result in enumerate(_decode_all(self.utterances, workers)):
+        with (
+            replacing(self._samples_file) as part,
+            part.open("wb") as out,
+            closing(_decode_all(self.utterances, workers)) as decoded,
+        ):
+            for i, result in enumerate(decoded):
                 if isinstance(result, str):
                     bad.append(result)
                     result = np.zeros(0, dtype=np.int16)
@@ -97,18 +102,15 @@ class PcmCache:
                 offsets[i + 1] = offsets[i] + len(result)
                 if progress is not None:
                     progress(i + 1, len(self.utterances))
-        if bad:
-            part.unlink()
-            listed = "\n  ".join(bad[:10])
-            raise CacheError(
-                f"{len(bad)} of {len(self.utterances)} recordings cannot be decoded; remove them "
-                f"from the manifest (ossicle data check --deep lists all):\n  {listed}"
-            )
-        part.replace(self._samples_file)
+            if bad:
+                listed = "\n  ".join(bad[:10])
+                raise CacheError(
+                    f"{len(bad)} of {len(self.utterances)} recordings cannot be decoded; remove "
+                    f"them from the manifest (ossicle data check --deep lists all):\n  {listed}"
+                )
         # The offsets are written last: their presence says that the cache is whole.
-        part_offsets = self._offsets_file.with_suffix(f".part{os.getpid()}.npy")
-        np.save(part_offsets, offsets)
-        part_offsets.replace(self._offsets_file)
+        with replacing(self._offsets_file) as part, part.open("wb") as out:
+            np.save(out, offsets)
 
 
 def _decode(path: Path) -> NDArray[np.int16] | str:
@@ -119,10 +121,18 @@ def _decode(path: Path) -> NDArray[np.int16] | str:
     return np.asarray(np.rint(np.clip(samples, -1.0, 1.0) * _SCALE), dtype=np.int16)
 
 
-def _decode_all(utterances: Sequence[Utterance], workers: int) -> Iterable[NDArray[np.int16] | str]:
+def _decode_all(
+    utterances: Sequence[Utterance], workers: int
+) -> Generator[NDArray[np.int16] | str, None, None]:
     paths = [utterance.audio_filepath for utterance in utterances]
     if workers <= 1:
         yield from map(_decode, paths)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    # Ctrl-C reaches every process; the one that the user talks to answers it.
+    pool = ProcessPoolExecutor(
+        workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
+    try:
         yield from pool.map(_decode, paths, chunksize=32)
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -260,6 +260,7 @@ def cells_command(
     need_training_packages("torch", "pytorch_lightning", "matplotlib")
     import torch
     from ossicle.data.cache import CacheError
+    from ossicle.data.folder_lock import FolderInUseError
     from ossicle.data.manifest import ManifestError
     from ossicle.model.explain.comparison import CONFIG, compare
     from ossicle.model.explain.copying import CopyTask, copy_lags
@@ -272,6 +273,7 @@ def cells_command(
         torch.set_num_threads(threads)
     keep_freed_memory()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    refused = (RunExistsError, FolderInUseError, ManifestError, CacheError, ValueError, OSError)
     try:
         training = TrainingConfig.load(config or CONFIG)
         run.mkdir(parents=True, exist_ok=True)
@@ -279,7 +281,7 @@ def cells_command(
         plot_cells(results, run / "cells.png")
         copying = copy_lags(CopyTask(), run / "copying.json", _say)
         plot_copying(copying, run / "copying.png")
-    except (RunExistsError, ManifestError, CacheError, ValueError, OSError) as error:
+    except refused as error:
         raise fail(one_line(error)) from error
     except KeyboardInterrupt:
         raise fail("stopped; the same command goes on", code=130) from None

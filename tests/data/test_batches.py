@@ -84,6 +84,19 @@ def test_cache_lists_what_cannot_be_decoded(manifest: Path, tmp_path: Path) -> N
     assert not list((tmp_path / "c").glob("*.pcm")), "half a cache is none"
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_decoding_that_is_stopped_leaves_nothing(
+    manifest: Path, tmp_path: Path, workers: int
+) -> None:
+    def stop(done: int, count: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        PcmCache(manifest, tmp_path / "c", workers=workers, progress=stop)
+    assert not list((tmp_path / "c").iterdir())
+
+
 def test_equal_manifests_in_different_folders_share_no_cache(tmp_path: Path) -> None:
     heard = []
     for name, level in (("clean", 0.1), ("loud", 0.5)):
