@@ -78,8 +78,9 @@ def evaluate_command(
 ) -> None:
     """Measure error rates on manifests: WER and CER per set and source, and what it costs.
 
-    Each recording is recognised as one live stream. The cost is told in seconds of one core for a
-    second of audio (real-time factor); the decoding of audio files is not counted.
+    Each recording is recognised as one utterance of a live stream, without endpoints. The cost is
+    told in seconds of one core for a second of audio (real-time factor); the decoding of audio
+    files is not counted.
 
     Example: `ossicle evaluate dev.jsonl --model models/tiny --report report/`
     """
