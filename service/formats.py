@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 # Broadcasters' subtitle guidelines agree on about 42 characters in at most two lines, and on
@@ -325,14 +327,15 @@ def _cues(words: Sequence[Word]) -> list[Sequence[Word]]:
     """
     costs = [0.0]
     cuts = [0]
+    places = [0, *accumulate(len(word.text) + 1 for word in words)]
     for end in range(1, len(words) + 1):
         best = math.inf
         cut = end - 1
         for start in range(end - 1, -1, -1):
-            cue = words[start:end]
-            if start < end - 1 and not _fits(cue):
+            if start < end - 1 and not _fits(words, places, start, end):
                 break
-            cost = costs[start] + 1 + (_characters(cue) / (CUE_LINES * LINE_CHARACTERS)) ** 2
+            fullness = (places[end] - places[start] - 1) / (CUE_LINES * LINE_CHARACTERS)
+            cost = costs[start] + 1 + fullness**2
             if start:
                 pause = words[start].start - words[start - 1].end
                 cost -= min(max(pause, 0.0) / CUE_PAUSE_SECONDS, 1.0)
@@ -350,15 +353,17 @@ def _cues(words: Sequence[Word]) -> list[Sequence[Word]]:
     return cues[::-1]
 
 
-def _fits(cue: Sequence[Word]) -> bool:
-    """Whether words may be one cue, as long as it is and as many as they are."""
-    if cue[-1].end - cue[0].start > CUE_SECONDS:
+def _fits(words: Sequence[Word], places: Sequence[int], start: int, end: int) -> bool:
+    """Whether some of the words may be one cue, as long as it is and as many as they are.
+
+    Args:
+        places: where each word begins in the text of all, and where one behind them would.
+    """
+    if words[end - 1].end - words[start].start > CUE_SECONDS:
         return False
-    return all(len(line) <= LINE_CHARACTERS for line in _two_lines([word.text for word in cue]))
-
-
-def _characters(cue: Sequence[Word]) -> int:
-    return sum(len(word.text) + 1 for word in cue) - 1
+    # The second line is shortest if the first has as many words as it can have.
+    second = bisect_right(places, places[start] + LINE_CHARACTERS + 1, start, end + 1) - 1
+    return start < second and places[end] - places[second] - 1 <= LINE_CHARACTERS
 
 
 def _two_lines(texts: list[str]) -> tuple[str, ...]:

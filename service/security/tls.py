@@ -103,6 +103,10 @@ class ServerTls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self._client_ca)
         if self._client_ca:
             context.verify_mode = ssl.CERT_REQUIRED
+            # Who resumes a session is not asked for the certificate again, which may be of an
+            # authority that was taken out.
+            context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET
         context.load_cert_chain(self._certificate, self._key)
         return context
 

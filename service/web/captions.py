@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -28,6 +29,11 @@ FORMAT_CAPTIONS = "/ossicle.web/FormatCaptions"
 CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
 # A day of speech is less.
 MAX_BYTES = 16 << 20
+MAX_WORDS = 200_000
+
+
+# Cutting cannot be stopped: one at a time, and no work of others waits for it.
+_CUTTING = ThreadPoolExecutor(1, "captions")
 
 
 class Captions:
@@ -72,7 +78,10 @@ async def format_captions(request: tuple[str, bytes | None], context: Context) -
             raise invalid(f"format is {name!r}; choose one of {', '.join(CONTENT_TYPES)}")
         if body is None:
             raise invalid(f"the transcript has more than {MAX_BYTES} bytes; send it in parts")
-        return await asyncio.to_thread(lambda: format_transcript(read_transcript(body), name))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            _CUTTING, lambda: format_transcript(read_transcript(body), name)
+        )
     except Exception as error:
         await as_service_error(error).abort(context, name_of_call())
 
@@ -91,6 +100,9 @@ def read_transcript(body: bytes) -> Transcript:
             "the body is no transcript in JSON; send "
             '{"segments": [{"text": ..., "start": ..., "end": ..., "words": [...]}]}',
         ) from error
+    words = sum(len(segment.words) or len(segment.text.split()) for segment in segments)
+    if words > MAX_WORDS:
+        raise invalid(f"the transcript has {words} words, {MAX_WORDS} at most; send it in parts")
     return Transcript("", 0.0, "", "", segments)
 
 

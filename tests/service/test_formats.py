@@ -90,6 +90,21 @@ def test_cues_keep_every_word_in_order_within_two_lines_and_never_overlap(
         assert earlier.end_ms <= later.start_ms
 
 
+@given(st.lists(WORDS, min_size=2, max_size=30))
+def test_words_fit_if_there_is_a_break_that_makes_both_lines_short_enough(
+    texts: list[str],
+) -> None:
+    words = [Word(text, 0.0, 0.1) for text in texts]
+    segment = Segment(" ".join(texts), 0.0, 0.1, 0.5, tuple(words))
+    breaks = [(" ".join(texts[:cut]), " ".join(texts[cut:])) for cut in range(1, len(texts))]
+    fit = any(max(map(len, lines)) <= LINE_CHARACTERS for lines in breaks)
+    cues = list(subtitle_cues([segment]))
+    if fit:
+        assert len(cues) == 1
+    else:
+        assert len(cues) > 1 or len(cues[0].lines) == 1
+
+
 def test_a_cue_is_timed_by_its_own_words() -> None:
     text = "the quick brown fox jumps over the lazy dog and then it does so again until evening "
     segment = spoken(text + "comes down over the quiet fields", start=2.0, seconds_per_word=0.25)

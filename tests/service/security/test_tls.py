@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,49 @@ def test_another_authority_of_clients_counts_for_new_connections(
         assert not connects(server.address, tls)
         authority.write_bytes(certificates.authority().read_bytes())
         assert connects(server.address, tls)
+
+
+def shake_hands(
+    server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLSession | None
+) -> ssl.SSLSession | None:
+    """Connect in memory, and hear a byte; the session to go on with another time.
+
+    Raises:
+        ssl.SSLError: the server refuses the client.
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    one = client.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
+    other = server.wrap_bio(to_server, to_client, server_side=True)
+    waiting = [one, other]
+    while waiting:
+        for end in tuple(waiting):
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+                waiting.remove(end)
+    other.write(b"!")
+    assert one.read(1) == b"!"
+    return one.session
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_that_is_locked_out_cannot_resume_its_session_over_http(
+    version: ssl.TLSVersion, local: Pair, certificates: Certificates, tmp_path: Path
+) -> None:
+    authority = tmp_path / "clients.pem"
+    authority.write_bytes(certificates.authority().read_bytes())
+    tls = security(local, tls_client_ca=authority).server_tls
+    assert tls is not None
+    own = certificates.issue("somebody@example.org")
+    client = ssl.create_default_context(cafile=certificates.authority())
+    client.load_cert_chain(own.certificate, own.key)
+    client.maximum_version = version
+    server = tls.context()
+    session = shake_hands(server, client, None)
+    shake_hands(server, client, session)
+    authority.write_bytes(certificates.authority("other").read_bytes())
+    for again in (None, session):
+        with pytest.raises(ssl.SSLError, match="certificate verify failed"):
+            shake_hands(server, client, again)
 
 
 @pytest.mark.parametrize(

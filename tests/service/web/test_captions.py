@@ -51,6 +51,11 @@ async def test_the_file_is_that_of_the_command_line(
         ("", {"segments": [{"text": "a", "start": 0, "end": 1, "words": [{}]}]}, "no transcript"),
         ("", "[" * 100_000, "no transcript in JSON"),
         ("", "x" * ((16 << 20) + 1), "more than 16777216 bytes"),
+        (
+            "",
+            {"segments": [{"text": "a " * 100_001, "start": 0, "end": 1}] * 2},
+            "200002 words, 200000 at most; send it in parts",
+        ),
     ],
 )
 async def test_what_is_no_transcript_is_refused(
