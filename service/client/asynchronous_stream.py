@@ -35,6 +35,7 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
         self._chunks = chunks
         self._call: grpc.aio.Call | None = None
         self._change = asyncio.Event()
+        self._left = False
 
     async def results(self) -> AsyncIterator[Result]:
         """The results, until the stream is over.
@@ -57,6 +58,7 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
                 yield result
             raise
         finally:
+            self._left = True
             source.cancel()
 
     async def _converse(self) -> AsyncGenerator[Result, None]:
@@ -115,7 +117,10 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
                     await self._until(lambda: not conversation.waiting)
                     conversation.add(part)
                     self._tell_change()
-        except Exception as error:
+        except BaseException as error:
+            if self._left:
+                raise
+            # Also what the source was cancelled by: who reads would wait for ever.
             self._source_error = error
             if self._call is not None:
                 self._call.cancel()

@@ -119,7 +119,8 @@ class _FedStream:
         self._intake = AudioIntake(asked.audio, math.inf, pool)
         self._stream = AioStream(local.engine, asked.session)
         self._refusal: Exception | None = None
-        self.source_error: Exception | None = None
+        self.source_error: BaseException | None = None
+        self._left = False
 
     @property
     def samples(self) -> int:
@@ -144,6 +145,7 @@ class _FedStream:
         finally:
             if timer is not None:
                 timer.cancel()
+            self._left = True
             feeding.cancel()
             self._stream.cancel()
             self._intake.close()
@@ -161,7 +163,10 @@ class _FedStream:
                     if not await self._pass_on(part):
                         return
             await self._pass_on(None)
-        except Exception as error:
+        except BaseException as error:
+            if self._left:
+                raise
+            # Also what the source was cancelled by: who reads would wait for ever.
             self.source_error = error
             self._stream.cancel()
 

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -252,15 +252,27 @@ def test_an_error_of_the_source_is_raised(speech: Speech) -> None:
 
 
 def test_a_source_that_ends_the_program_ends_its_stream(speech: Speech) -> None:
-    if isinstance(speech, Awaited):
-        pytest.skip("it ends the event loop, which tells everybody")
-
     def chunks() -> Iterator[Any]:
         yield CHUNKS[0]
         sys.exit(3)
 
     with pytest.raises(SystemExit):
         list(speech.stream(chunks(), **RAW))
+
+
+@pytest.mark.parametrize("name", ["AsyncRecognizer", "AsyncSpeechClient"])
+def test_a_source_that_is_cancelled_ends_its_stream(name: str, server: SpeechServer) -> None:
+    speech = MAKERS[name](server.address)
+
+    async def chunks() -> AsyncIterator[Any]:
+        yield CHUNKS[0]
+        other = asyncio.create_task(asyncio.sleep(60))
+        other.cancel()
+        await other
+
+    with pytest.raises(asyncio.CancelledError):
+        list(speech.stream(chunks(), **RAW))
+    speech.close()
 
 
 def test_leaving_a_stream_frees_its_place(speech: Speech) -> None:
