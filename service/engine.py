@@ -92,6 +92,7 @@ class Engine:
         self.decoding = decoding or Decoding(model.info)
         self._block_frames = block_frames
         self._on_failure = on_failure
+        self.has_failed = False
         self._on_round = on_round
         self._waiting_since: float | None = None
         self._state = SlotStates(model, slots)
@@ -219,6 +220,7 @@ class Engine:
             self._end_all(EngineStopped("the engine was stopped"))
         except Exception as error:
             log.exception("the engine has failed; all its streams end")
+            self.has_failed = True
             self._end_all(EngineStopped(f"the recogniser has failed: {error}"))
             if self._on_failure:
                 self._on_failure(error)

@@ -106,6 +106,11 @@ class Models:
         return tuple(self._served.values())
 
     @property
+    def run(self) -> bool:
+        """Whether all of them do: none has failed since it was taken."""
+        return not any(model.engine.has_failed for model in self.all)
+
+    @property
     def loaded(self) -> list[LoadedModel]:
         """The same without their engines."""
         return [model.loaded for model in self.all]
@@ -189,7 +194,8 @@ class Models:
         await _stop([*self.all, *self._retired])
 
     def _prepare(self, loaded: Iterable[LoadedModel]) -> dict[str, ServedModel]:
-        """The models with engines that have not been started; those that are served stay."""
+        """The models with engines that have not been started; those that are served stay, if theirs
+        run."""
         known = {model.loaded: model for model in self.all}
         prepared: dict[str, ServedModel] = {}
         for each in loaded:
@@ -198,7 +204,10 @@ class Models:
                     f"two models have the name {each.info.name}, by which requests choose one; "
                     "change the name in the config.json of one of them, or leave it out"
                 )
-            prepared[each.info.name] = known.get(each) or self._with_engine(each)
+            served = known.get(each)
+            if served is None or served.engine.has_failed:
+                served = self._with_engine(each)
+            prepared[each.info.name] = served
         return prepared
 
     def _with_engine(self, loaded: LoadedModel) -> ServedModel:

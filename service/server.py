@@ -195,8 +195,8 @@ class SpeechServer:
     async def reload(self) -> None:
         """Read the folders of the models anew and let new streams have what they hold now.
 
-        Streams that run go on with the model that they began with. If any of the models cannot be
-        served, nothing changes, and the log says why.
+        Streams that run go on with the model that they began with. A model that has failed is begun
+        again. If any of the models cannot be served, nothing changes, and the log says why.
         """
         log.info("reloading the models")
         try:
@@ -207,6 +207,8 @@ class SpeechServer:
         except Exception:
             log.exception("not reloaded, what was served before goes on")
         else:
+            if self.models.run:
+                await self._set_health(health_pb2.HealthCheckResponse.SERVING)
             digests = {model.info.name: model.digest for model in self.models.all}
             log.info("reloaded", extra={"facts": {"changed": changed, **digests}})
 

@@ -131,6 +131,10 @@ class Microphone:
         self._recording.close()
         while not self._recorded.empty():
             yield self._at_our_rate(self._recorded.get())
+        if self._rate != SAMPLE_RATE:
+            # What is in the filter yet.
+            for rest in self._decoder.finish_blocks():
+                yield to_linear16(rest)
 
     def _next(self) -> bytes | Finalize | None:
         try:

@@ -64,7 +64,8 @@ class AsyncRecognizer(AsyncSpeechToText):
         self, request: pb.RecognizeRequest, timeout: float | None
     ) -> pb.RecognizeResponse:
         with failing_like_a_call():
-            asked = self._local.recording(request)
+            # Phrases are looked at, which may take a second.
+            asked = await asyncio.to_thread(self._local.recording, request)
             stream = _FedStream(self._local, asked, request.config, self._pool)
             events = stream.events([request.audio_content], timeout)
             finals = [event async for event in events if isinstance(event, Final)]
@@ -81,7 +82,7 @@ class AsyncRecognizer(AsyncSpeechToText):
     ) -> AsyncIterator[Result]:
         config = first.streaming_config
         with failing_like_a_call():
-            asked = self._local.streaming(config)
+            asked = await asyncio.to_thread(self._local.streaming, config)
             stream = _FedStream(self._local, asked, config.config, self._pool)
             async with aclosing(stream.events(chunks, timeout)) as events:
                 async for event in events:

@@ -99,6 +99,7 @@ class LocalModel:
         info = self.engine.info
         model = ModelDescription(
             name=info.name,
+            digest=self.loaded.digest,
             description=info.description,
             languages=(info.language,),
             sample_rate=info.sample_rate,

@@ -42,6 +42,13 @@ _HEADERS = {
     "Server": "ossicle",
     "X-Content-Type-Options": "nosniff",
 }
+# What a page of another site may ask for and read, if it may use this server at all.
+_PREFLIGHT_HEADERS = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "authorization, content-type, x-request-id",
+    "Access-Control-Max-Age": "600",
+}
+_READABLE_HEADERS = "x-request-id, retry-after"
 # Time for a request's headers to arrive, and for the next on the same connection.
 _PATIENCE_SECONDS = 15.0
 
@@ -80,7 +87,7 @@ class WebServer:
         self._idle = asyncio.Event()
         self._idle.set()
         app = web.Application(middlewares=[self._watched], client_max_size=MAX_BYTES)
-        app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(self._add_headers)
         transcriptions = Transcriptions(self._calls, models)
         app.add_routes(
             [
@@ -156,6 +163,8 @@ class WebServer:
                     f"pages of {origin!r} may not use this server; allow them with --http-origin"
                 )
                 return web.json_response(error_json(403, message), status=403)
+            if request.method == "OPTIONS" and origin in self._config.origins:
+                return web.Response(status=204, headers=_PREFLIGHT_HEADERS)
             return await handler(request)
         except web.HTTPException as error:
             if error.status < 400:
@@ -166,6 +175,15 @@ class WebServer:
             self._active -= 1
             if not self._active:
                 self._idle.set()
+
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(_HEADERS)
+        response.headers.setdefault("Cache-Control", "no-cache")
+        origin = request.headers.get("Origin")
+        if origin in self._config.origins and request.path.startswith("/v1/"):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = _READABLE_HEADERS
+            response.headers["Vary"] = "Origin"
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         return await StreamSocket(self._calls, self._limits).serve(request)
@@ -201,8 +219,3 @@ class _Connection(web.RequestHandler):
 
 async def _index(request: web.Request) -> web.FileResponse:
     return web.FileResponse(_PAGE / "index.html")
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
-    response.headers.setdefault("Cache-Control", "no-cache")

@@ -95,6 +95,7 @@ class _Answer:
         self._form = form
         self._models = models
         self._segments: list[Segment] = []
+        self._told = 0
         self._events: web.StreamResponse | None = None
         self.seconds = 0.0
         """Audio recognised so far."""
@@ -107,10 +108,16 @@ class _Answer:
             if not (result.is_final and result.text):
                 continue
             self._segments.append(segment_of(result.alternatives))
-            if self._form.stream:
-                space = " " if len(self._segments) > 1 else ""
-                delta = {"type": "transcript.text.delta", "delta": space + result.text}
-                await self._send(delta, response.request_id)
+        if self._form.stream:
+            await self._tell(response.request_id)
+
+    async def _tell(self, request_id: str) -> None:
+        """Send the finals that were not sent yet: of some, `stream` may not have been known."""
+        while self._told < len(self._segments):
+            space = " " if self._told else ""
+            delta = space + self._segments[self._told].text
+            self._told += 1
+            await self._send({"type": "transcript.text.delta", "delta": delta}, request_id)
 
     async def finish(self, outcome: Outcome) -> web.StreamResponse:
         """The response, once the stream is over."""
@@ -121,7 +128,9 @@ class _Answer:
         info = self._models.choose(self._form.model).info
         segments = tuple(self._segments)
         transcript = Transcript("", self.seconds, info.language, info.name, segments)
-        if self._form.stream:
+        # What has begun as events ends so, whatever a later field says.
+        if self._form.stream or self._events is not None:
+            await self._tell(outcome.request_id)
             done = {"type": "transcript.text.done", "text": transcript.text}
             return await self._end(done, outcome)
         wanted = self._form.response_format

@@ -76,7 +76,15 @@ class Link:
         answer: _Answer = loop.create_future()
         self._asked[question.number] = question, loop, answer
         self.tell(question)
-        if refusal := await answer:
+        try:
+            refusal = await answer
+        except asyncio.CancelledError:
+            # The client left in the very turn in which it was told: `_settle` did not know of that.
+            told = answer.done() and not answer.cancelled()
+            if action == "begin_stream" and told and not answer.result():
+                self.end_stream(token)
+            raise
+        if refusal:
             raise OverQuota(*refusal)
 
     def _listen(self) -> None:

@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+import yaml
+from ossicle.service.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
@@ -64,6 +67,24 @@ def test_what_is_copied_is_there_and_all_that_a_build_needs() -> None:
     needed = set(re.findall(r'= "(\w+)', folders)) | {"pyproject.toml", "constraints.txt"}
     assert len(needed) > 4
     assert needed <= copied
+
+
+# What compose.yml and deploy/tls.yml set by themselves, and what a container has no use for.
+_NOT_ASKED_FOR = {"HOST", "PORT", "HEALTH_PORT", "METRICS_HOST", "METRICS_PORT"} | {
+    "TOKENS",
+    "TLS_CERT",
+    "TLS_KEY",
+    "TLS_CLIENT_CA",
+}
+
+
+def test_every_option_of_the_server_can_be_set_in_compose() -> None:
+    text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
+    passed = set(yaml.safe_load(text)["services"]["server"]["environment"])
+    command = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    known = {option.envvar for option in command.params if option.envvar}
+    assert len(known) > 20
+    assert known - passed == {f"OSSICLE_{name}" for name in _NOT_ASKED_FOR}
 
 
 def test_compose_files_build_the_stages_that_there_are() -> None:

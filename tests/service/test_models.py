@@ -220,10 +220,36 @@ def test_a_model_that_does_not_run_replaces_nothing(two: Serving, tapes: Any) ->
         two.thread.run(models.replace([models.loaded[1], broken]))
     assert heard(two, tapes, "abc_") == ["abc"]
     assert heard(two, tapes, "abc_", model="next") == ["bcd"]
-    with grpc.insecure_channel(two.thread.server.address) as channel:
+    assert is_serving(two)
+
+
+def is_serving(serving: Serving) -> bool:
+    with grpc.insecure_channel(serving.thread.server.address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         status = health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT).status
-        assert status == health_pb2.HealthCheckResponse.SERVING
+        return bool(status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def test_a_model_that_has_failed_is_begun_again_by_a_reload(server_thread: Any, tapes: Any) -> None:
+    broken = version(tapes, "plain", "1")
+    works = broken.network.step
+
+    def fail(samples: Any, state: Any) -> Any:
+        raise ArithmeticError("the memory is bad")
+
+    serving = Serving(server_thread([broken], Limits(max_streams=3)))
+    try:
+        assert heard(serving, tapes, "abc_") == ["abc"]
+        broken.network.step = fail  # type: ignore[method-assign]
+        with pytest.raises(grpc.RpcError):
+            heard(serving, tapes, "abc_")
+        assert until(lambda: not is_serving(serving))
+        broken.network.step = works  # type: ignore[method-assign]
+        serving.thread.run(serving.thread.server.reload())
+        assert is_serving(serving)
+        assert heard(serving, tapes, "abc_") == ["abc"]
+    finally:
+        serving.end()
 
 
 def test_the_default_can_go_and_streams_of_it_still_end_well(two: Serving, tapes: Any) -> None:

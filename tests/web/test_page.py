@@ -212,6 +212,17 @@ def test_a_file_that_is_no_recording_is_told(page: Page, served: Served) -> None
     until_idle(page)
 
 
+def test_a_file_that_cannot_be_read_is_told(page: Page, served: Served) -> None:
+    page.goto(served.page)
+    page.evaluate(
+        "Blob.prototype.arrayBuffer = () => Promise.reject("
+        "new DOMException('The file has changed.', 'NotReadableError'))"
+    )
+    drop(page, sample_path().read_bytes(), "talk.flac")
+    assert notice(page).startswith("The recording cannot be read: The file has changed. Drop it")
+    until_idle(page)
+
+
 def test_a_refused_microphone_is_explained(launch: Callable[..., Browser], served: Served) -> None:
     browser = launch(refused=True)
     page = browser.new_page()

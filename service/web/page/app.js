@@ -13,6 +13,7 @@ const SILENT_SECONDS = 6;
 
 let transcript = new Transcript();
 let running = null; // the stream, and what ends it
+let connected = true; // to a server, while there is a stream
 
 // States and messages
 
@@ -129,6 +130,7 @@ function settings() {
 
 async function listen(audio, events, started) {
   let processed = 0;
+  connected = true;
   const base = transcript.base;
   const stream = new Stream(audio, settings(), $("token").value, {
     partial: (result) => scrolledDown(() => {
@@ -150,8 +152,14 @@ async function listen(audio, events, started) {
       events.progress?.(processed);
     },
     sent: (position) => events.sent?.(position),
-    lost: (told) => say(`Connection lost; going on from ${clock(base + told)} as soon as it is back`),
-    back: () => say(events.status),
+    lost: (told) => {
+      connected = false;
+      say(`Connection lost; going on from ${clock(base + told)} as soon as it is back`);
+    },
+    back: () => {
+      connected = true;
+      say(events.status);
+    },
   });
   running.stream = stream;
   started?.();
@@ -182,6 +190,7 @@ async function listenToMicrophone() {
     level.add(peak);
     $("time").textContent = clock(transcript.base + audio.end / audio.bytesPerSecond);
     silent = peak < SILENT_PEAK ? silent + samples.length / RATE : 0;
+    if (!connected) return;
     if (silent > SILENT_SECONDS) say("Nothing is heard; is the microphone muted?");
     else if (document.body.dataset.state === "live" && $("status").textContent.startsWith("Nothing")) {
       say("Listening");

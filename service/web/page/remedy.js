@@ -1,6 +1,6 @@
 // What went wrong, in words, and what to do.
 
-import { StreamError } from "./stream.js";
+import { SourceError, StreamError } from "./stream.js";
 
 const AWAY = "The server does not answer. What is here stays here; see that ossicle serve is "
   + "running, and start again.";
@@ -25,6 +25,10 @@ async function isThere() {
 
 // The message about an error of the microphone, of a stream or of this page.
 export async function remedy(error) {
+  if (error instanceof SourceError) {
+    return `The recording cannot be read: ${error.message} Drop it here again; one that has changed, `
+      + "a folder, or a file that is not on this device cannot be sent.";
+  }
   if (!(error instanceof StreamError)) {
     return MICROPHONE_ERRORS[error.name] ?? `Something went wrong: ${error.message}`;
   }

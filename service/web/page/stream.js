@@ -25,6 +25,9 @@ export class StreamError extends Error {
   }
 }
 
+// The recording cannot be read any more.
+export class SourceError extends Error {}
+
 export const seconds = (duration) => (duration ? Number.parseFloat(duration) : 0);
 
 export class Stream {
@@ -53,10 +56,11 @@ export class Stream {
     this.on = on;
   }
 
-  // Send the audio and tell the results until the last; throws a StreamError.
+  // Send the audio and tell the results until the last; throws a StreamError or a SourceError.
   async run() {
     for (;;) {
-      const { code, error } = await this.#connection();
+      const { code, error, failure } = await this.#connection();
+      if (failure && !this.#left) throw new SourceError(failure.message, { cause: failure });
       if (this.#left || code === 1000) return;
       const wait = this.#waitAfter(code, error);
       if (wait === null) {
@@ -84,7 +88,11 @@ export class Stream {
       this.#socket = socket;
       this.#answered = false;
       let error = null;
-      socket.onopen = () => this.#send(socket);
+      let failure = null;
+      socket.onopen = () => this.#send(socket).catch((reason) => {
+        failure = reason;
+        socket.close();
+      });
       socket.onmessage = ({ data }) => {
         const message = JSON.parse(data);
         if (message.error) error = message.error;
@@ -92,7 +100,7 @@ export class Stream {
       };
       socket.onclose = ({ code }) => {
         this.audio.wake();
-        resolve({ code, error });
+        resolve({ code, error, failure });
       };
     });
   }

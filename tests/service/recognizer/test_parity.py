@@ -8,12 +8,15 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
+from ossicle.model.folder import model_digest
+from ossicle.model.runtime import find_model
 from ossicle.service import (
     AsyncRecognizer,
     AsyncSpeechClient,
@@ -287,7 +290,12 @@ def test_models_and_health(speech: Speech, server: SpeechServer) -> None:
     assert speech.health()
     with SpeechClient(server.address) as client:
         (model,) = client.list_models().models
-    assert speech.list_models().models == (model,)
+    (found,) = speech.list_models().models
+    # The server here was given a model without a folder, of which a digest would be.
+    assert replace(found, digest=model.digest) == model
+    with Recognizer(MODEL, threads=1) as recognizer:
+        (own,) = recognizer.list_models().models
+    assert own.digest == model_digest(find_model(MODEL))
 
 
 @pytest.mark.parametrize("name", ["Recognizer", "SpeechClient"])

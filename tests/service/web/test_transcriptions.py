@@ -304,6 +304,21 @@ async def test_finals_come_while_the_file_is_still_being_sent(
     ]
 
 
+@pytest.mark.parametrize("place", [0, 1])
+async def test_every_final_is_sent_wherever_the_form_says_so(
+    small: SpeechServer, http: aiohttp.ClientSession, tapes: Any, place: int
+) -> None:
+    said = wav(to_linear16(tapes.record(f"one{40 * '_'}two{40 * '_'}three")))
+    fields: list[tuple[str, Any]] = [("file", said)]
+    fields.insert(place, ("stream", "true"))
+    async with http.post(small.page + PATH, data=form(*fields)) as response:
+        lines = (await response.read()).splitlines()
+    events = [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
+    deltas = [event["delta"] for event in events[:-1]]
+    assert deltas == ["one", " two", " three"]
+    assert events[-1]["text"] == "".join(deltas)
+
+
 async def test_a_client_that_goes_away_while_it_sends_makes_room(
     small: SpeechServer, tapes: Any
 ) -> None:

@@ -48,6 +48,27 @@ async def test_the_page_and_its_files_are_served_under_a_strict_policy(
     assert "http" not in policy
 
 
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("https://asr.example.org", True), ("https://other.example.org", False), (None, False)],
+)
+async def test_pages_of_other_sites_may_read_what_they_may_ask_for(
+    serve: Any, tapes: Any, http: aiohttp.ClientSession, origin: str | None, allowed: bool
+) -> None:
+    headers = {} if origin is None else {"Origin": origin}
+    asked = {**headers, "Access-Control-Request-Method": "POST"}
+    others = ("https://asr.example.org",)
+    with serve(tapes.model, web=WebConfig(0, others)) as server:
+        async with http.get(server.page + "v1/models", headers=headers) as response:
+            assert response.status == (403 if origin and not allowed else 200)
+            told = response.headers.get("Access-Control-Allow-Origin")
+        assert told == (origin if allowed else None)
+        path = server.page + "v1/audio/transcriptions"
+        async with http.options(path, headers=asked) as response:
+            assert (response.status == 204) == allowed
+            assert ("Access-Control-Allow-Headers" in response.headers) == allowed
+
+
 def test_the_page_names_nothing_from_elsewhere_and_has_no_inline_code() -> None:
     html = (PAGE / "index.html").read_text(encoding="utf-8")
     for name in re.findall(r'(?:src|href)="([^"]+)"', html):
