@@ -215,8 +215,8 @@ def test_a_file_that_is_no_recording_is_told(page: Page, served: Served) -> None
 def test_a_file_that_cannot_be_read_is_told(page: Page, served: Served) -> None:
     page.goto(served.page)
     page.evaluate(
-        "Blob.prototype.arrayBuffer = () => Promise.reject("
-        "new DOMException('The file has changed.', 'NotReadableError'))"
+        "Blob.prototype.slice = () => ({ arrayBuffer: () => Promise.reject("
+        "new DOMException('The file has changed.', 'NotReadableError')) })"
     )
     drop(page, sample_path().read_bytes(), "talk.flac")
     assert notice(page).startswith("The recording cannot be read: The file has changed. Drop it")
