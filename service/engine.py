@@ -62,6 +62,9 @@ class Engine:
             there are slots.
         on_failure: called from the engine's thread if the engine fails.
         on_round: called from the engine's thread after each step.
+
+    Attributes:
+        has_failed: an error has ended all of its streams, and it takes no more.
     """
 
     def __init__(

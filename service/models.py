@@ -106,8 +106,8 @@ class Models:
         return tuple(self._served.values())
 
     @property
-    def run(self) -> bool:
-        """Whether all of them do: none has failed since it was taken."""
+    def all_run(self) -> bool:
+        """Whether none has failed since it was taken."""
         return not any(model.engine.has_failed for model in self.all)
 
     @property

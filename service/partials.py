@@ -17,8 +17,8 @@ sets. Of the words shown so many changed, for so long a mean delay:
 | 0.76 | 8.7 %, 113 ms | 11.0 %, 163 ms | 6.0 %, 113 ms | 2.2 %, 119 ms | 17.2 %, 210 ms |
 | 0.8 | 8.0 %, 133 ms | 10.0 %, 189 ms | 5.4 %, 128 ms | 1.9 %, 137 ms | 16.9 %, 248 ms |
 
-(Of read speech 30 recordings, of learners 80, of the others all. The settings were chosen on these
-very recordings, so on others expect a little worse.)
+(With the tenth run's model; of read speech 30 recordings, of learners 80, of the others all. The
+settings were chosen on these very recordings, so on others expect a little worse.)
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ class SpeechServer:
         except Exception:
             log.exception("not reloaded, what was served before goes on")
         else:
-            if self.models.run:
+            if self.models.all_run:
                 await self._set_health(health_pb2.HealthCheckResponse.SERVING)
             digests = {model.info.name: model.digest for model in self.models.all}
             log.info("reloaded", extra={"facts": {"changed": changed, **digests}})
