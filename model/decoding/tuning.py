@@ -134,15 +134,17 @@ class Tuner:
                 break
         return best
 
-    def narrowed(self, best: Trial) -> Trial:
+    def narrowed(self, best: Trial, present: LanguageWeights) -> Trial:
         """The smallest margin, and with it the narrowest beam, that understand about as much.
 
         Args:
-            best: whose weights are kept.
+            best: of the weights that were found, perhaps by a narrower beam than they are for.
+            present: those that the model has, which are kept if they are better with that beam.
         """
         widest = replace(best.beam, width=WIDTHS[-1])
         near = self._least([replace(widest, margin=margin) for margin in MARGINS], best.language)
-        return self._least([replace(near.beam, width=width) for width in WIDTHS], best.language)
+        found = self._least([replace(near.beam, width=width) for width in WIDTHS], best.language)
+        return min(found, self.try_out(found.beam, present), key=lambda trial: trial.mean)
 
     def _least(self, beams: Sequence[BeamConfig], weights: LanguageWeights) -> Trial:
         """The first of beams, each of which searches more, that is about as good as any."""

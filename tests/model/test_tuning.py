@@ -47,8 +47,11 @@ def test_tuning_finds_that_the_language_model_helps(ngrams: NgramModel) -> None:
     assert best.mean == 0.0
     assert best.language.lm_weight > 0
     assert len({(trial.beam, trial.language) for trial in trials}) == len(trials)
-    narrowed = tuner.narrowed(best)
+    narrowed = tuner.narrowed(best, start)
     assert narrowed.mean == 0.0
+    assert narrowed.language == best.language
+    # A narrow beam may have misled.
+    assert tuner.narrowed(trials[0], best.language).language == best.language
     assert narrowed.beam.margin == MARGINS[0]
     assert narrowed.beam.width < WIDTHS[-1]
 
@@ -58,7 +61,7 @@ def test_no_less_is_searched_than_pays(ngrams: NgramModel) -> None:
     small = heard(("we see the sea", "we see the see"))
     tuner = Tuner([small], TOKENS, language, lambda trial: None)
     weights = LanguageWeights(lm_weight=3.0, word_score=0.0)
-    narrowed = tuner.narrowed(tuner.try_out(BeamConfig(width=4, margin=1.0), weights))
+    narrowed = tuner.narrowed(tuner.try_out(BeamConfig(width=4, margin=1.0), weights), weights)
     best = tuner.try_out(BeamConfig(WIDTHS[-1], MARGINS[-1]), weights)
     assert narrowed.mean <= best.mean + TOLERANCE
 
