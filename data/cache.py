@@ -62,7 +62,6 @@ class PcmCache:
         self._samples_file = folder / f"{name}.pcm"
         self._offsets_file = folder / f"{name}.npy"
         if not self._offsets_file.exists():
-            folder.mkdir(parents=True, exist_ok=True)
             self._build(workers, progress)
         self._offsets: NDArray[np.int64] = np.load(self._offsets_file)
         self._samples: NDArray[np.int16] | None = None

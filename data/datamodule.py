@@ -253,14 +253,17 @@ class SpeechDataModule(pl.LightningDataModule):
         return [path.stem for path in self.config.validation]
 
     def _cache(self, manifest: Path, hours: float = 0.0) -> PcmCache:
-        cache = PcmCache(
+        return PcmCache(
             manifest,
             self.config.cache,
             rows=choose_hours(manifest, hours, self._seed) if hours else None,
             workers=max(self.config.workers, 1),
             progress=self._progress,
         )
-        # Tokens are those of normal form.
+
+    def _spoken(self, manifest: Path, hours: float = 0.0) -> PcmCache:
+        """A cache whose texts are in normal form, as tokens are."""
+        cache = self._cache(manifest, hours)
         cache.utterances = [replace(u, text=normalize(u.text)) for u in cache.utterances]
         return cache
 
@@ -277,14 +280,14 @@ class SpeechDataModule(pl.LightningDataModule):
         """Open the caches and choose the recordings."""
         if self._train is not None:
             return
-        caches = [self._cache(s.manifest, s.hours) for s in self.config.train]
+        caches = [self._spoken(s.manifest, s.hours) for s in self.config.train]
         rows, weights = self._choose(caches)
         self._weights = np.array(weights)
         self._train = Recordings(
             caches, rows, self.tokenizer, seed=self._seed, augmenter=self._augmenter()
         )
         for manifest in self.config.validation:
-            cache = self._cache(manifest)
+            cache = self._spoken(manifest)
             self._validation.append(
                 Recordings([cache], [(0, row) for row in range(len(cache))], self.tokenizer)
             )

@@ -80,7 +80,7 @@ def tune_command(
         found = tuner.weights(beam, settings.language)
         _out.print("all of the sets:")
         whole = Tuner(sets, tokens, language, _print)
-        best = whole.narrowed(whole.try_out(found.beam, found.language), settings.language)
+        best = whole.narrowed(found, settings.language)
         tuned = DecodingSettings(best.beam, best.language, settings.rescoring)
         if decoding.rescorer:
             rescoring, rate = whole.rescoring(

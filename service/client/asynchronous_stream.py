@@ -35,7 +35,6 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
         self._chunks = chunks
         self._call: grpc.aio.Call | None = None
         self._change = asyncio.Event()
-        self._left = False
 
     async def results(self) -> AsyncIterator[Result]:
         """The results, until the stream is over.
@@ -58,7 +57,7 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
                 yield result
             raise
         finally:
-            self._left = True
+            self._over = True
             source.cancel()
 
     async def _converse(self) -> AsyncGenerator[Result, None]:
@@ -118,7 +117,7 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
                     conversation.add(part)
                     self._tell_change()
         except BaseException as error:
-            if self._left:
+            if self._over:
                 raise
             # Also what the source was cancelled by: who reads would wait for ever.
             self._source_error = error

@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
 FORMAT_CAPTIONS = "/ossicle.web/FormatCaptions"
 CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
-# A day of speech is less.
+# Twenty hours of speech are less.
 MAX_BYTES = 16 << 20
 MAX_WORDS = 200_000
-
 
 # Cutting cannot be stopped: one at a time, and no work of others waits for it.
 _CUTTING = ThreadPoolExecutor(1, "captions")
