@@ -44,7 +44,15 @@ def train_command(
     ] = None,
     weight: Annotated[
         list[float] | None,
-        typer.Option(help="How much a TEXT counts; once for each, in their order."),
+        typer.Option(help="How much a TEXT counts; once for each, in their order, and then LISTs."),
+    ] = None,
+    words: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="LIST",
+            help="Words that the texts lack or hardly have: a word, a space and how often it is "
+            "said, relative to the others, a line; may be repeated.",
+        ),
     ] = None,
     validation: Annotated[
         list[str] | None,
@@ -76,7 +84,7 @@ def train_command(
     from ossicle.data.manifest import ManifestError
     from ossicle.data.text_file import TextFileError
     from ossicle.model.ngram.file import NgramError, write_trie
-    from ossicle.model.ngram.text import TextSource
+    from ossicle.model.ngram.text import TextSource, WordList
     from ossicle.model.ngram.training import NgramTrainingConfig, train_ngrams
 
     try:
@@ -85,6 +93,7 @@ def train_command(
             NgramTrainingConfig(
                 order, vocabulary, size, repeats, tuple(weight) if weight else None
             ),
+            word_lists=[WordList(path) for path in words or []],
             validation=[TextSource.parse(text) for text in validation or []],
             exclude=[TextSource.parse(text) for text in exclude or []],
             report=lambda line: _err.print(escape(line), highlight=False, soft_wrap=True),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,14 @@ class Corpus:
         words: the vocabulary, sorted.
         tokens: (P,) int32 word numbers, all texts one after the other.
         parts: where each text starts in `tokens`, and the end of the last: M + 1 places.
+        lists: of each word list the relative frequencies of all word numbers, those of words
+            outside the vocabulary together.
     """
 
     words: tuple[str, ...]
     tokens: NDArray[np.int32]
     parts: tuple[int, ...]
+    lists: tuple[NDArray[np.float32], ...] = ()
 
     @property
     def unk(self) -> int:
@@ -71,15 +74,20 @@ class NgramTable:
         return len(self.numbers)
 
 
-def read_corpus(texts: Sequence[Iterable[str]], vocabulary: int) -> Corpus:
+def read_corpus(
+    texts: Sequence[Iterable[str]],
+    vocabulary: int,
+    word_lists: Sequence[Mapping[str, float]] = (),
+) -> Corpus:
     """Number the words of texts, with the most frequent words as the vocabulary.
 
-    A word's frequency is the mean of its relative frequencies in the texts, so that a short text
-    of the domain has its words in the vocabulary beside a library's.
+    A word's frequency is the mean of its relative frequencies in the texts and lists, so that a
+    short text of the domain has its words in the vocabulary beside a library's.
 
     Args:
         texts: each as sentences in normal form.
         vocabulary: words to keep at most; the others are unknown words.
+        word_lists: relative frequencies of words.
 
     Raises:
         NgramError: a text has no words.
@@ -89,21 +97,35 @@ def read_corpus(texts: Sequence[Iterable[str]], vocabulary: int) -> Corpus:
     for place, part in enumerate(parts, start=1):
         if len(part) <= 2:
             raise NgramError(f"text {place} of {len(parts)} has no words: leave it out")
+    for word in chain.from_iterable(word_lists):
+        known.setdefault(word, len(known))
     shares = np.zeros(len(known))
     for part in parts:
         shares += np.bincount(part, minlength=len(known)) / len(part)
+    for words in word_lists:
+        for word, frequency in words.items():
+            shares[known[word]] += frequency
     shares[:2] = 0  # start and end of a sentence are no words of the vocabulary
     spellings = list(known)
     kept = np.argsort(-shares, kind="stable")[: min(vocabulary, len(known) - 2)]
-    words = tuple(sorted(spellings[place] for place in kept))
-    numbers = np.full(len(known), len(words), np.int32)
-    numbers[0], numbers[1] = len(words) + 1, len(words) + 2
-    for number, word in enumerate(words):
+    vocabulary_words = tuple(sorted(spellings[place] for place in kept))
+    size = len(vocabulary_words)
+    numbers = np.full(len(known), size, np.int32)
+    numbers[0], numbers[1] = size + 1, size + 2
+    for number, word in enumerate(vocabulary_words):
         numbers[known[word]] = number
     return Corpus(
-        words=words,
+        words=vocabulary_words,
         tokens=np.concatenate([numbers[part] for part in parts]),
         parts=(0, *np.cumsum([len(part) for part in parts]).tolist()),
+        lists=tuple(
+            np.bincount(
+                numbers[[known[word] for word in words]],
+                list(words.values()),
+                size + SPECIAL_NUMBERS,
+            ).astype(np.float32)
+            for words in word_lists
+        ),
     )
 
 

@@ -58,6 +58,21 @@ def kneser_ney(tables: Sequence[NgramTable], text: int) -> NgramWeights:
     return NgramWeights(probabilities, back_offs)
 
 
+def listed_words(tables: Sequence[NgramTable], frequencies: Floats) -> NgramWeights:
+    """The estimates of a word list, to which the words before a word say nothing.
+
+    Args:
+        tables: the n-grams of the texts that it is mixed with.
+        frequencies: of all word numbers; they sum to 1.
+    """
+    probabilities = [frequencies]
+    back_offs: list[Floats] = []
+    for table in tables[1:]:
+        back_offs.append(np.ones(len(probabilities[-1]), np.float32))
+        probabilities.append(probabilities[-1][table.suffixes])
+    return NgramWeights(probabilities, back_offs)
+
+
 def _adjusted_counts(tables: Sequence[NgramTable], n: int, text: int) -> NDArray[np.int64]:
     table = tables[n]
     counts: NDArray[np.int64] = table.counts[text].astype(np.int64)

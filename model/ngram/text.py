@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from ossicle.data.manifest import iterate_manifest
@@ -77,6 +78,52 @@ class TextSource:
                 f"{self.path} has no utterance of the source {sorted(lacking)[0]!r}: "
                 "leave it out or spell it as the manifest does"
             )
+
+
+@dataclass(frozen=True)
+class WordList:
+    """Words and how often they are said, a word and a number a line; may be `.gz` or `.xz`.
+
+    For words that are younger than the texts, or rarer.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+
+    def __str__(self) -> str:
+        return self.path.name
+
+    def frequencies(self) -> dict[str, float]:
+        """The relative frequency of each word in normal form; they sum to 1.
+
+        Raises:
+            TextFileError: the file cannot be read.
+            NgramError: a line is no word and a number above 0; or there are none.
+        """
+        counts: defaultdict[str, float] = defaultdict(float)
+        for place, line in enumerate(read_lines(self.path), start=1):
+            word, count = _word_and_count(line)
+            if not word or " " in word or not isfinite(count) or count <= 0:
+                raise NgramError(
+                    f"{self.path}, line {place}: {line[:40]!r} is not a word, a space and how "
+                    "often it is said, a number above 0"
+                )
+            counts[word] += count
+        if not counts:
+            raise NgramError(f"{self} holds no words")
+        total = sum(counts.values())
+        return {word: count / total for word, count in counts.items()}
+
+
+def _word_and_count(line: str) -> tuple[str, float]:
+    """Of a line of a word list; an empty word if it is none."""
+    try:
+        word, count = line.split()
+        return normalize(word), float(count)
+    except ValueError:
+        return "", 0.0
 
 
 def at_most(repeats: int, sentences: Iterable[str]) -> Iterator[str]:

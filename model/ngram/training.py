@@ -16,8 +16,14 @@ from ossicle.model.ngram.file import NgramError, NgramTrie, encode_trie
 from ossicle.model.ngram.model import NgramModel
 from ossicle.model.ngram.perplexity import perplexity
 from ossicle.model.ngram.pruning import build_trie, most_costly, pruning_costs
-from ossicle.model.ngram.smoothing import NgramWeights, kneser_ney, locate, mixture
-from ossicle.model.ngram.text import TextSource, at_most
+from ossicle.model.ngram.smoothing import (
+    NgramWeights,
+    kneser_ney,
+    listed_words,
+    locate,
+    mixture,
+)
+from ossicle.model.ngram.text import TextSource, WordList, at_most
 
 _BYTES_PER_NGRAM = 2.8
 """A first guess; what the n-grams of a text take is measured."""
@@ -38,7 +44,8 @@ class NgramTrainingConfig:
         vocabulary: words that the model knows at most.
         size: megabytes (10^6 bytes) of the file at most; None: keep all n-grams.
         repeats: how often an identical sentence of a text is counted at most.
-        weights: one for each text, of any sum; None: by validation texts, or else by length.
+        weights: one for each text and then each word list, of any sum; None: by validation texts,
+            or else by length.
     """
 
     order: int = 4
@@ -64,6 +71,7 @@ def train_ngrams(
     texts: Sequence[TextSource],
     config: NgramTrainingConfig,
     *,
+    word_lists: Sequence[WordList] = (),
     validation: Sequence[TextSource] = (),
     exclude: Sequence[TextSource] = (),
     report: Callable[[str], None] = lambda _: None,
@@ -75,21 +83,32 @@ def train_ngrams(
 
     Args:
         texts: to count.
+        word_lists: words that are known besides, mixed in as one more text would be.
         validation: texts to choose the weights by, unless they are given; each counts the same.
         exclude: texts of which no sentence may be learnt; see `HeldOutText`.
         report: called with a line on each step.
 
     Raises:
-        NgramError: a text has no words, weights do not match the texts, or nothing fits the size.
+        NgramError: a text has no words, weights do not match the texts or cannot be chosen, or
+            nothing fits the size.
         TextFileError, ManifestError: a text cannot be read.
     """
-    if config.weights is not None and len(config.weights) != len(texts):
+    mixed_sources = [*texts, *word_lists]
+    if config.weights is not None and len(config.weights) != len(mixed_sources):
         raise NgramError(
-            f"{len(config.weights)} weights for {len(texts)} texts: give one for each text"
+            f"{len(config.weights)} weights for {len(texts)} texts"
+            + (f" and {len(word_lists)} word lists" if word_lists else "")
+            + ": give one for each"
+        )
+    if word_lists and config.weights is None and not validation:
+        raise NgramError(
+            "a word list has no length to be weighed by: give a validation text, or weights"
         )
     excluded = HeldOutText(chain.from_iterable(source.sentences() for source in exclude))
     corpus = read_corpus(
-        [_learnt(source, config.repeats, excluded) for source in texts], config.vocabulary
+        [_learnt(source, config.repeats, excluded) for source in texts],
+        config.vocabulary,
+        [words.frequencies() for words in word_lists],
     )
     report(
         f"{len(corpus.tokens)} words and ends of sentences, {len(corpus.words)} words known, "
@@ -98,16 +117,21 @@ def train_ngrams(
     tables = count_ngrams(corpus, config.order)
     report(f"n-grams by order: {', '.join(str(len(table)) for table in tables)}")
     models = [kneser_ney(tables, text) for text in range(len(texts))]
+    models += [listed_words(tables, frequencies) for frequencies in corpus.lists]
     weights = _text_weights(corpus, tables, models, config, validation)
-    for source, weight in zip(texts, weights, strict=True):
+    for source, weight in zip(mixed_sources, weights, strict=True):
         report(f"weight {weight:.4f} of {source}")
     mixed = mixture(tables, models, weights)
-    trie = prune(corpus, tables, mixed, weights, config.size, report)
+    trie = prune(corpus, tables, mixed, weights[: len(texts)], config.size, report)
     about = {
         "settings": asdict(config),
         "texts": [
             _facts(source) | {"words": int(words), "weight": round(weight, 4)}
-            for source, words, weight in zip(texts, _words(corpus), weights, strict=True)
+            for source, words, weight in zip(texts, _words(corpus), weights, strict=False)
+        ],
+        "word_lists": [
+            _facts(source) | {"weight": round(weight, 4)}
+            for source, weight in zip(word_lists, weights[len(texts) :], strict=True)
         ],
         "excluded": [_facts(source) for source in exclude],
         "validation": _judge(trie, validation, report),
@@ -216,7 +240,7 @@ def prune(
     return best
 
 
-def _facts(source: TextSource) -> dict[str, Any]:
+def _facts(source: TextSource | WordList) -> dict[str, Any]:
     return {"name": str(source), "sha256": file_digest(source.path)}
 
 

@@ -16,7 +16,7 @@ from ossicle.model.commands.lm import lm_app
 from ossicle.model.ngram.file import NgramError, encode_trie
 from ossicle.model.ngram.model import NgramModel
 from ossicle.model.ngram.perplexity import perplexity
-from ossicle.model.ngram.text import TextSource, at_most
+from ossicle.model.ngram.text import TextSource, WordList, at_most
 from ossicle.model.ngram.training import NgramTrainingConfig, estimate_weights, train_ngrams
 from typer.testing import CliRunner
 
@@ -90,6 +90,55 @@ def test_model_predicts_what_it_has_read(novels: TextSource, prompts: TextSource
     said, context = model.score(context, model.numbers(["computer"]))
     ended, _ = model.score(context, np.array([model.eos], np.int32))
     assert np.exp(said + ended)[0] > 0.05
+
+
+@pytest.fixture
+def modern(tmp_path: Path) -> WordList:
+    """Words that no novel has, but one."""
+    (tmp_path / "modern.txt").write_text("Bluetooth 3\nsea 6\nlatency\t1e0\n")
+    return WordList(tmp_path / "modern.txt")
+
+
+def test_words_of_a_list_are_known_besides(novels: TextSource, modern: WordList) -> None:
+    assert modern.frequencies() == {"bluetooth": 0.3, "sea": 0.6, "latency": 0.1}
+    trie = train_ngrams([novels], NgramTrainingConfig(weights=(9.0, 1.0)), word_lists=[modern])
+    assert trie.about["texts"][0]["weight"] == 0.9
+    listed = {"name": "modern.txt", "sha256": file_digest(modern.path), "weight": 0.1}
+    assert trie.about["word_lists"] == [listed]
+    model = NgramModel(trie)
+    words = model.numbers(["bluetooth", "latency"])
+    anywhere, _ = model.score(np.zeros(2, np.int64), words)
+    # To the novels they are words like any other that they never met.
+    bluetooth, latency = np.exp(anywhere)
+    assert bluetooth - latency == pytest.approx(0.1 * (0.3 - 0.1), rel=0.05)
+    context = np.array([model.start()])
+    for word in ("the", "doctor", "went", "to", "the"):
+        _, context = model.score(context, model.numbers([word]))
+    # Where the novels know what comes next, a list says little.
+    expected, unexpected = model.score(np.repeat(context, 2), model.numbers(["hill", "bluetooth"]))[
+        0
+    ]
+    assert expected - unexpected > 4
+    every = np.arange(model.eos + 1, dtype=np.int32)
+    every = every[every != model.bos]
+    for history in (0, int(context[0])):
+        says, _ = model.score(np.full(len(every), history), every)
+        assert np.exp(says.astype(np.float64)).sum() == pytest.approx(1, abs=0.01)
+
+
+def test_weight_of_a_list_is_found_by_validation_text(
+    novels: TextSource, modern: WordList, tmp_path: Path
+) -> None:
+    (tmp_path / "judged.txt").write_text("the doctor went to the bluetooth\n")
+    path = tmp_path / "lm.ngram"
+    trained = ossicle_lm(
+        *("train", novels.path, "--words", modern.path, "-o", path),
+        *("--validation", tmp_path / "judged.txt"),
+    )
+    assert trained.exit_code == 0, trained.output
+    weight = json.loads(ossicle_lm("show", path).output)["word_lists"][0]["weight"]
+    assert 0.05 < weight < 0.5
+    assert f"weight {weight:.4f} of modern.txt" in trained.output
 
 
 def test_pruned_to_the_size(tmp_path: Path) -> None:
@@ -193,20 +242,44 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
         (["{novels}", "--vocabulary", 0], "the vocabulary is 0 words"),
         (["{novels}", "--size", -1], "the size is -1.0 MB"),
         (["{novels}", "--repeats", 0], "repeats is 0"),
-        (["{novels}", "--weight", 1, "--weight", 2], "2 weights for 1 texts"),
+        (["{novels}", "--weight", 1, "--weight", 2], "2 weights for 1 texts: give one for each"),
+        (["{novels}", "--weight", 1, "--words", "{modern}"], "1 weights for 1 texts and 1 word"),
+        (["{novels}", "--words", "{modern}"], "give a validation text, or weights"),
+        (["{novels}", "--words", "nowhere.txt", "--weight", 1, "--weight", 1], "cannot read nowh"),
+        (["{novels}", "--words", "{none}", "--weight", 1, "--weight", 1], "none.txt holds no word"),
+        (
+            ["{novels}", "--words", "{prompts}", "--weight", 1, "--weight", 1],
+            "train.jsonl, line 1: ",
+        ),
         (["{novels}", "--weight", 0], "give each text more than 0"),
     ],
 )
 def test_refusals(
-    novels: TextSource, prompts: TextSource, tmp_path: Path, arguments: list, message: str
+    novels: TextSource,
+    prompts: TextSource,
+    modern: WordList,
+    tmp_path: Path,
+    arguments: list,
+    message: str,
 ) -> None:
     (tmp_path / "empty.txt").write_text("--\n")
-    paths = {"novels": novels.path, "prompts": prompts.path, "empty": tmp_path / "empty.txt"}
+    (tmp_path / "none.txt").write_text("")
+    paths = {
+        **{"novels": novels.path, "prompts": prompts.path, "modern": modern.path},
+        **{"empty": tmp_path / "empty.txt", "none": tmp_path / "none.txt"},
+    }
     filled = [str(argument).format(**paths) for argument in arguments]
     result = ossicle_lm("train", *filled, "--output", tmp_path / "lm.ngram")
     assert result.exit_code == 1
     assert message in result.output.replace("\n", " ")
     assert not (tmp_path / "lm.ngram").exists()
+
+
+@pytest.mark.parametrize("line", ["wifi", "wi fi 3", "wifi 0", "wifi -1", "wifi inf", "-- 3", "3"])
+def test_line_that_is_no_word_and_number(tmp_path: Path, line: str) -> None:
+    (tmp_path / "words.txt").write_text(f"usb 2\n{line}\n")
+    with pytest.raises(NgramError, match=r"words\.txt, line 2: .* is not a word, a space and how"):
+        WordList(tmp_path / "words.txt").frequencies()
 
 
 def test_score_refuses_what_is_no_model(novels: TextSource) -> None:
