@@ -66,6 +66,7 @@ def test_arpabet_refuses_other_symbols() -> None:
         ("bˈɜɹd", "bɝd"),
         ("lˈAbəɹəɹ", "lAbəɹɝ"),
         ("wˈɔːɾɚ?", "wɔtɝ"),
+        ("mˈɛTədˌATə", "mɛtədAtə"),
     ],
 )
 def test_misaki(misaki: str, expected: str) -> None:
