@@ -29,7 +29,8 @@ class Resumption:
 
     Attributes:
         patience: seconds without any answer after which a stream is given up.
-        attempts: connections without a final result between them after which it is given up.
+        attempts: connections that were answered and then broke, without a final result between
+            them, after which it is given up: its audio may be what fells the servers.
         first_wait: seconds after all addresses were tried once.
         longest_wait: seconds at most.
         keep_bytes: audio to keep at most. Audio without a header is kept since the last final
@@ -76,17 +77,19 @@ class Attempts:
         self._addresses = addresses
         self._clock = clock
         self._begun = False
+        self._was_answered = False  # the present connection
+        self._broken = 0
         self._failures = 0
         self._failing_since: float | None = None
         self._full = 0  # processes of the present server that had no room, one after the other
 
     def answered(self, finally_: bool) -> None:
         """Note that something new came, and whether it came to stay."""
-        self._begun = True
+        self._begun = self._was_answered = True
         self._failing_since = None
         self._full = 0
         if finally_:
-            self._failures = 0
+            self._failures = self._broken = 0
 
     def another_connection(self, error: OssicleError) -> bool:
         """Whether the same server should be tried over another connection, at once."""
@@ -113,7 +116,9 @@ class Attempts:
             self._failing_since = now
         self._failures += 1
         rounds, others = divmod(self._failures, self._addresses)
-        if self._failures >= self._resumption.attempts:
+        self._broken += self._was_answered
+        self._was_answered = False
+        if self._broken >= self._resumption.attempts:
             return None
         if others:
             return 0.0

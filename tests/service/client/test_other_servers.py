@@ -197,9 +197,17 @@ def test_a_server_with_other_models_is_no_replica(
     assert [result.text for result in results] == ["one", "two"]
     assert (calls, second[0].calls, events) == (2, 1, [])
 
+    def breaks_for_good(requests: Iterator[Request], context: grpc.ServicerContext) -> object:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+        return breaking("english", "old")(requests, context)
+
     calls = 0
+    scripted[0].streaming = breaks_for_good  # type: ignore[assignment]
     with pytest.raises(UnknownModelError, match="german"):
-        stream([scripted[1], second[1]], CHUNKS, Resumption(attempts=2))
+        stream([scripted[1], second[1]], CHUNKS, Resumption(patience=0.5))
 
 
 @both

@@ -55,8 +55,7 @@ def test_waits_double_up_to_a_limit_with_chance() -> None:
     clock = Clock()
     attempts = Attempts(Resumption(patience=1000), 1, clock)
     attempts.answered(False)
-    taken = waits(attempts, clock, GONE)
-    assert len(taken) == 19
+    taken = waits(attempts, clock, GONE, 19)
     for number, wait in enumerate(taken):
         typical = min(0.1 * 2**number, 5.0)
         assert 0.5 * typical <= wait <= 1.5 * typical
@@ -81,9 +80,19 @@ def test_patience_is_short_before_the_first_answer_and_starts_anew_with_each() -
     assert attempts.wait_after(GONE) is not None
 
 
+@pytest.mark.parametrize("addresses", [1, 2, 4, 8])
+@pytest.mark.parametrize("error", [GONE, BUSY])
+def test_a_minute_of_patience_however_many_addresses(addresses: int, error: OssicleError) -> None:
+    clock = Clock()
+    attempts = Attempts(Resumption(), addresses, clock)
+    attempts.answered(False)
+    assert 45 < sum(waits(attempts, clock, error, 1000)) <= 60
+
+
 def test_a_stream_that_fells_every_server_is_given_up() -> None:
     clock = Clock()
     attempts = Attempts(Resumption(attempts=4), 2, clock)
+    attempts.answered(False)
     taken = 0
     while attempts.wait_after(GONE) is not None:
         attempts.answered(False)
