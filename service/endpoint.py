@@ -121,6 +121,11 @@ class EndpointDetector:
         """One past the last frame that had a token."""
         return self._last_token + 1
 
+    @property
+    def wordless(self) -> int:
+        """Frames since the last that had a token, or since the last :meth:`reset`."""
+        return self._frame - self.speech_end
+
     def cuts_before(self, separator: bool) -> bool:
         """Whether an utterance that has grown too long is to end before the next frame.
 
@@ -157,15 +162,14 @@ class EndpointDetector:
                 signals.append(Signal.SPEECH_BEGIN)
         self._frame += 1
 
-        wordless = self._frame - self.speech_end
-        if self.in_speech and wordless >= self._speech_end:
+        if self.in_speech and self.wordless >= self._speech_end:
             self.in_speech = False
             signals.append(Signal.SPEECH_END)
         if not self.spoken:
             if self._leading and self._frame - self._start >= self._leading:
                 signals.append(Signal.LEADING_SILENCE)
         elif self._trailing:
-            silent = min(self._silent_frames, wordless)
-            if silent >= self._trailing or wordless >= UNSURE_SILENCE_FACTOR * self._trailing:
+            silent = min(self._silent_frames, self.wordless)
+            if silent >= self._trailing or self.wordless >= UNSURE_SILENCE_FACTOR * self._trailing:
                 signals.append(Signal.TRAILING_SILENCE)
         return signals

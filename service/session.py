@@ -11,7 +11,8 @@ segment: the outputs after its last frame are thrown away and their audio is fed
 segment. Hence what is recognised depends on the samples alone, never on the size of chunks and
 blocks, and another session can go on from any final. Where speech was cut, the next segment starts
 with the last of what was said, its *context*: the network hears it again, and its outputs are not
-decoded.
+decoded. Where silence ended an utterance, it ended before the last of that silence: the network
+answers late, and a word may have begun in it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 # A decoder may keep what it was given since the utterance began. Until there is a word, it is made
 # to forget this often, so that silence needs no memory however long it lasts.
 FORGET_SECONDS = 10.0
+
+_LATE_SECONDS = 0.32
+"""The end of a silence that is left to the next utterance, if it lasted twice as long."""
 
 
 Hearing = Generator[NDArray[np.float32], None, list[Event]]
@@ -84,6 +88,7 @@ class Session:
         self._closed = False
         self._interrupted = False
         self._most_context = round(CONTEXT_SECONDS / info.frame_seconds)  # frames
+        self._late = round(_LATE_SECONDS / info.frame_seconds)
         self._segment = 0  # position of the present segment's frame 0
         self._context = 0  # frames of the segment before the present utterance
         self._fed = 0  # frames of the segment that were taken, padding included
@@ -243,14 +248,16 @@ class Session:
                     events.append(self._speech_end(frame + 1))
                 else:
                     yield log_probs[undecoded : i + 1]
+                    late = min(self._late, self._detector.wordless // 2)
+                    end = frame + 1 - late
                     if self._heard or self._config.single_utterance:
-                        events += self._end_by_rule(frame + 1, UtteranceEnd.SILENCE)
+                        events += self._end_by_rule(end, UtteranceEnd.SILENCE, late=late)
                     else:
                         if self._detector.in_speech:
                             # Speech was cut just before, and nothing came after the cut.
-                            events.append(self._speech_end(frame + 1))
-                        events.append(self._silence(frame + 1))
-                    self._start_segment(self._position(frame + 1))
+                            events.append(self._speech_end(end, late))
+                        events.append(self._silence(end, late))
+                    self._start_segment(self._position(end))
                     return events
             if not self._detector.spoken and self._decoded(frame + 1) >= self._forget_samples:
                 yield log_probs[undecoded : i + 1]
@@ -274,8 +281,8 @@ class Session:
         self._start_utterance(self._position(frame))
         return [self._silence(frame)]
 
-    def _silence(self, frame: int) -> Event:
-        return Silence(self._time(frame), self._time(frame))
+    def _silence(self, frame: int, late: int = 0) -> Event:
+        return Silence(self._time(frame), self._time(frame + late))
 
     def _changed_partial(self, frame: int) -> list[Event]:
         decoded = self._decoded(frame) // self._frame
@@ -290,19 +297,22 @@ class Session:
         time = self._time(frame)
         return [Partial(time, time, text, self._timed(words, time), stability)]
 
-    def _end_by_rule(self, frame: int, reason: UtteranceEnd, context: int = 0) -> list[Event]:
+    def _end_by_rule(
+        self, frame: int, reason: UtteranceEnd, context: int = 0, late: int = 0
+    ) -> list[Event]:
         """The events that end an utterance before ``frame`` because a rule says so.
 
         Args:
             frame: the first that is not its own.
             reason: the rule.
             context: frames before that, which what comes next must have heard.
+            late: frames from that on that it took to find out.
         """
-        events = self._end_utterance(frame, reason, context)
+        events = self._end_utterance(frame, reason, context, late)
         if not self._config.single_utterance:
             return events
-        time = self._time(frame)
-        return [*events[:-1], EndOfUtterance(time, time), events[-1]]
+        end = EndOfUtterance(self._time(frame), self._time(frame + late))
+        return [*events[:-1], end, events[-1]]
 
     def _end_by_boundary(self, frame: int) -> list[Event]:
         """The events that end an utterance before ``frame`` because the owner asked for it."""
@@ -316,13 +326,15 @@ class Session:
         self._pass_boundary()
         return events
 
-    def _end_utterance(self, frame: int, reason: UtteranceEnd, context: int = 0) -> list[Event]:
+    def _end_utterance(
+        self, frame: int, reason: UtteranceEnd, context: int = 0, late: int = 0
+    ) -> list[Event]:
         """The events that end the utterance before ``frame``; the next segment is to be started."""
         events: list[Event] = []
         cut = reason is UtteranceEnd.MAX_DURATION and not self._config.single_utterance
         # After a cut and after an interruption the speech goes on.
         if self._detector.in_speech and not (cut or reason is UtteranceEnd.INTERRUPTED):
-            events.append(self._speech_end(frame))
+            events.append(self._speech_end(frame, late))
         time = self._time(frame)
         readings = tuple(
             self._alternative(hypothesis, time)
@@ -330,12 +342,14 @@ class Session:
         )
         start = min(self._utterance / self._rate, time)
         resume = time - context * self._frame / self._rate
-        events.append(Final(time, time, readings, start, reason, resume))
+        processed = self._time(frame + late)
+        events.append(Final(time, processed, readings, start, reason, resume))
         self.finished = self.finished or self._config.single_utterance
         return events
 
-    def _speech_end(self, frame: int) -> Event:
-        return SpeechEnd(self._time(min(self._detector.speech_end, frame)), self._time(frame))
+    def _speech_end(self, frame: int, late: int = 0) -> Event:
+        end = min(self._detector.speech_end, frame)
+        return SpeechEnd(self._time(end), self._time(frame + late))
 
     def _alternative(self, hypothesis: Hypothesis, end: float) -> Alternative:
         return Alternative(
