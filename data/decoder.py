@@ -107,8 +107,11 @@ class AudioDecoder(ABC):
     def _guard(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
         try:
             for block in blocks:
+                room = self._max_seconds * SAMPLE_RATE - self._samples
                 self._samples += len(block)
-                if self._samples > self._max_seconds * SAMPLE_RATE:
+                if len(block) > room:
+                    if room >= 1:
+                        yield block[: int(room)]
                     raise AudioTooLongError(
                         f"the audio is longer than the allowed {self._max_seconds:g} s; "
                         "send it in parts"

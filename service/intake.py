@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.audio import open_decoder
+from ossicle.data.audio import AudioError, open_decoder
 
 from .aio_stream import AioStream
 from .convert import AudioSettings
@@ -40,6 +41,7 @@ class AudioIntake:
         self._inline = settings.encoding.headerless
         self._pool = pool
         self._any = False
+        self._whole = True  # whether nothing was cut off while it was decoded
 
     async def feed(self, data: bytes, stream: AioStream) -> None:
         """Decode the next bytes into a stream.
@@ -61,6 +63,15 @@ class AudioIntake:
         if self._any:
             await self._write(self._decoder.finish_blocks(), stream, self._inline)
 
+    async def flush(self, stream: AioStream) -> None:
+        """Decode what the decoder holds back, where reading has ended before the audio.
+
+        There, nothing is cut short.
+        """
+        if self._any and self._whole:
+            with suppress(AudioError):
+                await self._write(self._decoder.finish_blocks(), stream, self._inline)
+
     def close(self) -> None:
         """Release the decoder, whatever it is doing."""
         self._decoder.close()
@@ -69,11 +80,13 @@ class AudioIntake:
         self, blocks: Iterator[NDArray[np.float32]], stream: AioStream, inline: bool
     ) -> None:
         loop = asyncio.get_running_loop()
+        self._whole = False
         while True:
             if inline:
                 block = next(blocks, None)
             else:
                 block = await loop.run_in_executor(self._pool, next, blocks, None)
             if block is None:
-                return
+                break
             await stream.write(block)
+        self._whole = True

@@ -156,6 +156,7 @@ class StreamingCall:
             await self._while_it_may_last(self._pass_on(requests, intake, stream))
         except Exception as error:
             self._error = as_service_error(error)
+            await intake.flush(stream)
         if self._error and not stream.samples:
             stream.cancel()
         else:

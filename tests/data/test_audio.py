@@ -432,6 +432,15 @@ def test_hours_of_silence_in_little_flac_stay_within_bounds(tmp_path: Path) -> N
     decoder.close()
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000])
+def test_audio_that_is_too_long_is_decoded_up_to_there(rate: int) -> None:
+    decoder = open_decoder(Encoding.LINEAR16, rate, 1, max_seconds=3)
+    decoded: list[int] = []
+    with pytest.raises(AudioTooLongError):
+        decoded.extend(map(len, decoder.feed_blocks(bytes(2 * rate * 5))))
+    assert sum(decoded) == 3 * 16_000
+
+
 def test_use_after_finish_is_refused(recordings: dict[str, bytes]) -> None:
     decoder = open_decoder()
     decoder.feed(recordings["mp3"])
