@@ -95,6 +95,7 @@ class Microphone:
                 "those of ossicle mic --list-devices"
             ) from None
         self._decoder = open_decoder(Encoding.LINEAR16, self._rate, 1)
+        self._resampled = False
         self._recording = ExitStack()
 
     def __enter__(self) -> Microphone:
@@ -131,7 +132,7 @@ class Microphone:
         self._recording.close()
         while not self._recorded.empty():
             yield self._at_our_rate(self._recorded.get())
-        if self._rate != SAMPLE_RATE:
+        if self._resampled:
             # What is in the filter yet.
             for rest in self._decoder.finish_blocks():
                 yield to_linear16(rest)
@@ -147,6 +148,7 @@ class Microphone:
     def _at_our_rate(self, recorded: bytes | Finalize) -> bytes | Finalize:
         if isinstance(recorded, Finalize) or self._rate == SAMPLE_RATE:
             return recorded
+        self._resampled = True
         return to_linear16(self._decoder.feed(recorded))
 
 

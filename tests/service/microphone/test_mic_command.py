@@ -156,6 +156,16 @@ def test_a_device_that_cannot_do_our_rate_is_heard_at_its_own() -> None:
     assert same > 0.6 * len(set(heard[0].split()))
 
 
+def test_a_microphone_of_another_rate_that_never_sends_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SpeakingMicrophone, "_speak", lambda self: None)
+    monkeypatch.setattr("ossicle.service.microphone.sound_card._SILENT_SECONDS", 0.3)
+    result = runner.invoke(app, ["mic", "--device", "Headset"])
+    assert result.exit_code == 3
+    assert "the microphone stopped sending; check its connection" in result.stderr
+
+
 def test_what_was_said_before_the_device_was_unplugged_is_not_lost() -> None:
     result = runner.invoke(app, ["mic", "--device", "unplugged"])
     assert result.exit_code == 3
