@@ -104,22 +104,30 @@ def _patiently(
     name = recording_name(recording)
     give_up = time.monotonic() + _BUSY_SECONDS
     read = 0
+    answered = False
 
     def report(progress: Progress) -> None:
         nonlocal read
         read += progress.bytes_read
         on_progress(progress)
 
+    def answer(progress: Progress) -> None:
+        nonlocal answered
+        answered = True
+        on_progress(progress)
+
     while True:
         try:
             # A file object cannot be begun anew: part of it is read before the server refuses.
             with opened(recording) as file:
-                return _stream(name, file, client, options, tell, report)
+                return _stream(name, file, client, options, tell, report, answer)
         except BusyError as error:
-            report(Progress(name, -read, 0.0))
             wait = error.retry_after or 1.0
-            if not isinstance(recording, str | os.PathLike) or time.monotonic() + wait > give_up:
+            again = isinstance(recording, str | os.PathLike) and time.monotonic() + wait <= give_up
+            # What was answered has been told, and the stream has had patience of its own.
+            if answered or not again:
                 raise
+            report(Progress(name, -read, 0.0))
         time.sleep(wait)
 
 
@@ -129,13 +137,14 @@ def _stream(
     client: SpeechClient,
     options: Mapping[str, Any],
     tell: Callable[[Happening], None],
-    on_progress: Callable[[Progress], None],
+    on_read: Callable[[Progress], None],
+    on_answer: Callable[[Progress], None],
 ) -> tuple[tuple[Segment, ...], float]:
     def chunks() -> Iterator[bytes]:
         position = ReadPosition(file)
         for samples in stream_audio(file, _CHUNK_SECONDS):
             # Where nothing is said there are no results, but there is progress.
-            on_progress(Progress(name, position.advance(), 0.0))
+            on_read(Progress(name, position.advance(), 0.0))
             yield to_linear16(samples)
 
     segments = []
@@ -144,6 +153,8 @@ def _stream(
         if result.is_final and result.text:
             segments.append(segment_of(result.alternatives))
             tell(Spoken(name, segments[-1]))
-        advance, processed = result.audio_processed - processed, result.audio_processed
-        on_progress(Progress(name, 0, advance))
+        # The end of a silence is looked at again.
+        advance = max(result.audio_processed - processed, 0.0)
+        processed += advance
+        on_answer(Progress(name, 0, advance))
     return tuple(segments), processed

@@ -8,15 +8,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from ossicle.data.audio import read_audio
 from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path
-from ossicle.service.client import SpeechClient
+from ossicle.service.client import BusyError, Result, SpeechClient
 from ossicle.service.formats import Transcript
-from ossicle.service.transcribe import Happening, Progress, Spoken
+from ossicle.service.transcribe import FailedFile, Happening, Progress, Spoken
 from ossicle.service.transcribe_remote import transcribing_remote
 from processes import Served, serve, stop
 from recipes import RECIPES, encode
@@ -95,6 +97,30 @@ def test_progress_is_told_on_the_way_and_adds_up(
     assert sum(report.seconds for report in reports) == pytest.approx(end.duration)
     assert sum(report.seconds > 0 for report in reports) > 1
     assert [report.finished for report in reports].count(True) == 1
+
+
+def test_what_was_told_of_a_file_is_not_told_again(half_minute: Callable[[str], Path]) -> None:
+    """Where all servers turn busy in the midst of it, the file is given up."""
+
+    class TurnsBusy(SpeechClient):
+        calls = 0
+
+        def stream(self, *arguments: Any, **options: Any) -> Iterator[Result]:  # type: ignore[override]
+            self.calls += 1
+            for result in super().stream(*arguments, **options):
+                yield result
+                if result.is_final:
+                    raise BusyError("no room", grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    server = serve()
+    with TurnsBusy(server.address) as client:
+        happenings = [
+            happening for _, happening in transcribing_remote([half_minute("flac")], client)
+        ]
+    assert stop(server) == 0
+    assert client.calls == 1
+    assert [type(happening) for happening in happenings] == [Spoken, FailedFile]
+    assert happenings[-1].message == "no room"
 
 
 def test_a_busy_server_is_asked_again_and_progress_still_adds_up(
