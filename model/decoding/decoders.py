@@ -228,7 +228,10 @@ class Decoding:
             )
         if self._search(config) == "greedy":
             if config.phrases:
-                raise ValueError("phrases need a beam search, and search is greedy; leave out one")
+                raise ValueError(
+                    "phrases need a beam search, and the search is greedy; leave them out, or "
+                    "choose beam search"
+                )
             if config.beam_width:
                 raise ValueError(
                     f"beam_width is {config.beam_width}, but the search is greedy; give 0, or "

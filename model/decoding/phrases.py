@@ -65,6 +65,8 @@ def check_phrases(phrases: Sequence[Phrase]) -> None:
         raise ValueError(
             f"phrases has {len(phrases)} entries; give at most {MOST_PHRASES}, the likeliest"
         )
+    # As they are written first: what pages of digits sound like, nobody need find out.
+    _check_length(sum(len(phrase.text) for phrase in phrases))
     for phrase in phrases:
         quoted = phrase.text[:_QUOTED]
         if not 0.0 <= phrase.boost <= LARGEST_BOOST:  # also refuses what is not a number
@@ -76,7 +78,10 @@ def check_phrases(phrases: Sequence[Phrase]) -> None:
             raise ValueError(
                 f"the phrase {quoted!r} has nothing that is spoken; give English words or numbers"
             )
-    characters = sum(len(spoken(phrase.text)) for phrase in phrases)
+    _check_length(sum(len(spoken(phrase.text)) for phrase in phrases))
+
+
+def _check_length(characters: int) -> None:
     if characters > MOST_CHARACTERS:
         raise ValueError(
             f"phrases has {characters} characters; give at most {MOST_CHARACTERS} in all"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
 # Twenty hours of speech are less.
 MAX_BYTES = 16 << 20
 MAX_WORDS = 200_000
+_MOST_SECONDS = 1e7  # four months
 
 # Cutting cannot be stopped: one at a time, and no work of others waits for it.
 _CUTTING = ThreadPoolExecutor(1, "captions")
@@ -123,6 +123,6 @@ def _text(value: object) -> str:
 
 def _seconds(value: object) -> float:
     seconds = float(value)  # type: ignore[arg-type]
-    if not (math.isfinite(seconds) and seconds >= 0):
+    if not 0 <= seconds <= _MOST_SECONDS:
         raise ValueError("no time")
     return seconds

@@ -75,8 +75,10 @@ class TranscriptionForm:
                     seen = True
                     self._check_stream()
                     self._check_language(models)
-                    self.param = "file"
+                    # The configuration has nothing else of the client's that is not checked yet.
+                    self.param = "prompt" if self.phrases else "file"
                     yield self._opening()
+                    self.param = "file"
                     while chunk := await part.read_chunk(_CHUNK_BYTES):
                         yield pb.StreamingRecognizeRequest(audio_content=bytes(chunk))
                 else:

@@ -76,7 +76,7 @@ CONFIGS = {
             decoder=pb.DecoderConfig(type=pb.DECODER_TYPE_GREEDY),
         ),
         INVALID,
-        "decoder: phrases need a beam search, and search is greedy",
+        "decoder: phrases need a beam search, and the search is greedy",
     ),
     "a phrase that nobody can say": (
         linear16(speech_contexts=[pb.SpeechContext(phrases=["Palestrina", "?!"])]),
@@ -378,3 +378,32 @@ def test_an_idle_client_is_sent_its_final_and_away(serve: Any, tapes: Any) -> No
     assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "nothing was sent for 0.3 s" in refused.details
     assert [result.alternatives[0].transcript for result in refused.results] == ["hello"]
+
+
+def finals(answer: Any) -> list[str]:
+    """The transcripts of the final results."""
+    return [result.alternatives[0].transcript for result in answer.results if result.is_final]
+
+
+def test_what_a_decoder_holds_back_is_answered_before_the_error(serve: Any, model: Any) -> None:
+    """A FLAC file that is all there, but whose client does not say so."""
+    recording = sample_path().read_bytes()
+    with (
+        serve(model, Limits(idle_timeout_seconds=2)) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = speech_pb2_grpc.SpeechServiceStub(channel)
+        opening = start(pb.RecognitionConfig())
+        whole = stub.StreamingRecognize(iter([opening, audio(recording)]), timeout=TIMEOUT)
+        expected = [said for response in whole for said in finals(response)]
+        done = threading.Event()
+
+        def requests() -> Any:
+            yield opening
+            yield audio(recording)
+            done.wait(TIMEOUT)
+
+        refused = Refused(stub, requests())
+        done.set()
+    assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert finals(refused) == expected
