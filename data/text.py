@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 
+from ossicle.data.numerals import speak_numerals
+
 BLANK = "<blank>"
 CHARACTERS: tuple[str, ...] = (" ", "'", *"abcdefghijklmnopqrstuvwxyz")
 """What normal text is made of, in token order."""
-
-_LONGEST_NUMBER = 15
-"""Digits of the largest number that is spoken as one: hundreds of trillions."""
 
 _SYMBOLS = {
     "&": " and ",
@@ -26,31 +25,35 @@ _SYMBOLS = {
     "+": " plus ",
     "@": " at ",
     "=": " equals ",
+    "°c": " degrees celsius ",
+    "°f": " degrees fahrenheit ",
     "°": " degrees ",
 }
 # Letters that Unicode decomposition leaves whole.
-_LETTERS = {"æ": "ae", "œ": "oe", "ø": "o", "ß": "ss", "ð": "th", "þ": "th", "ł": "l", "đ": "d"}
-_ABBREVIATIONS = {
-    "mr": "mister",
-    "mrs": "missus",
-    "dr": "doctor",
-    "st": "saint",
-    "prof": "professor",
-    "jr": "junior",
-    "sr": "senior",
-    "vs": "versus",
-    "etc": "et cetera",
+_LETTERS = {
+    **{"æ": "ae", "œ": "oe", "ø": "o", "ß": "ss", "ð": "th", "þ": "th", "ł": "l", "đ": "d"},
+    **{"ı": "i", "ħ": "h", "ŋ": "ng"},
 }
-_CURRENCY = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
-
-_MONEY = re.compile(
-    r"([$£€])\s?(\d[\d,]*)(?:\.(\d+))?(?:\s(hundred|thousand|million|billion|trillion)\b)?"
-)
-_TIME = re.compile(r"\b(\d{1,2}):(\d\d)\b")
-_ORDINAL = re.compile(r"\b(\d[\d,]*)(st|nd|rd|th)\b")
-_YEAR = re.compile(r"\b(1[1-9]\d\d|20[1-9]\d)\b(?![,.]?\d)")
-_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
-_ABBREVIATION = re.compile(r"\b(" + "|".join(_ABBREVIATIONS) + r")\.(?=\s|$)")
+_APOSTROPHES = "\u2019\u2018\u201b\u02bc\u02bb\u00b4\u2032\uff07"
+_INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+_CHARACTERS: dict[str, str] = {
+    **dict.fromkeys(_APOSTROPHES, "'"),
+    **dict.fromkeys(_INVISIBLE + "\u2122\u2120", ""),
+    **{"\u00b2": " squared ", "\u00b3": " cubed ", "\u2116": " number "},
+}
+_ABBREVIATIONS = {
+    **{"mr": "mister", "mrs": "missus", "dr": "doctor", "prof": "professor", "st": "saint"},
+    **{"capt": "captain", "lt": "lieutenant", "col": "colonel", "gen": "general"},
+    **{"sgt": "sergeant", "rev": "reverend", "gov": "governor", "sen": "senator", "mt": "mount"},
+    **{"jr": "junior", "sr": "senior", "vs": "versus", "etc": "et cetera", "ave": "avenue"},
+    **{"blvd": "boulevard", "inc": "incorporated", "ltd": "limited", "dept": "department"},
+}
+_PLACES = {"st": "street", "dr": "drive"}  # where no name follows
+_ABBREVIATION = re.compile(rf"\b({'|'.join(_ABBREVIATIONS)})\.(?=(\s*[a-z])?)")
+_UNDOTTED = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
+_TITLE = re.compile(rf"\b({'|'.join(_UNDOTTED)})\b(?!')")
+_NUMBERED = re.compile(r"(?:\bno\.\s?|#)(?=\d)")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _OUTSIDE = re.compile(r"[^a-z' ]+")
 # Texts for language models mostly are in normal form: to see that is twenty times as fast.
 _NORMAL = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
@@ -62,60 +65,22 @@ _LOOSE_APOSTROPHE = re.compile(
 
 
 @cache
-def _inflect():  # type: ignore[no-untyped-def]
-    # Loading takes tens of milliseconds; most programs that import this never need it.
-    import inflect
-
-    return inflect.engine()
-
-
-def _cardinal(digits: str) -> str:
-    """'1,204' -> 'one thousand two hundred and four' -> without 'and'."""
-    plain = digits.replace(",", "")
-    # Spoken one by one: 007, and what has no name because it is too large.
-    if len(plain) > _LONGEST_NUMBER or (len(plain) > 1 and plain.startswith("0")):
-        return " ".join(_cardinal(digit) for digit in plain)
-    return str(_inflect().number_to_words(plain, andword="", comma=""))
+def _plain(character: str) -> str:
+    """What stands for a character that is not ASCII: letters without their accents, mostly."""
+    if character in _CHARACTERS:
+        return _CHARACTERS[character]
+    plain = "".join(
+        c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c)
+    )
+    # "1½" is not eleven halves, nor "10⁴" a hundred and four.
+    kind = unicodedata.decomposition(character).partition(" ")[0]
+    apart = kind == "<fraction>" or (kind in ("<super>", "<sub>") and plain.isdecimal())
+    return f" {plain} " if apart else plain
 
 
-def _decimal(whole: str, fraction: str) -> str:
-    if not fraction:
-        return _cardinal(whole)
-    return f"{_cardinal(whole)} point {' '.join(_cardinal(digit) for digit in fraction)}"
-
-
-def _year(match: re.Match[str]) -> str:
-    high, low = divmod(int(match[1]), 100)
-    if low == 0:
-        return f"{_cardinal(str(high))} hundred"
-    tail = _cardinal(str(low)) if low > 9 else f"oh {_cardinal(str(low))}"
-    return f"{_cardinal(str(high))} {tail}"
-
-
-def _money(match: re.Match[str]) -> str:
-    unit, part = _CURRENCY[match[1]]
-    whole, fraction, scale = match[2].replace(",", ""), match[3] or "", match[4] or ""
-    if scale or len(fraction) not in (0, 2):  # 1.5 million dollars, but 1 dollar 50 cents
-        return f" {_decimal(whole, fraction)} {scale} {unit}s "
-    spoken = f" {_cardinal(whole)} {unit}{'' if whole == '1' else 's'} "
-    if fraction.strip("0"):
-        cents = fraction.lstrip("0")
-        plural = {"cent": "cents", "penny": "pence"}[part]
-        spoken += f"{_cardinal(cents)} {part if cents == '1' else plural} "
-    return spoken
-
-
-def _time(match: re.Match[str]) -> str:
-    hour, minute = match[1], match[2]
-    if minute == "00":
-        return f"{_cardinal(hour)} o'clock"
-    tail = f"oh {_cardinal(minute[1])}" if minute[0] == "0" else _cardinal(minute)
-    return f"{_cardinal(hour)} {tail}"
-
-
-def _number(match: re.Match[str]) -> str:
-    whole, _, fraction = match[0].partition(".")
-    return f" {_decimal(whole, fraction)} "
+def _abbreviated(match: re.Match[str]) -> str:
+    place = "" if match[2] else _PLACES.get(match[1], "")
+    return f"{place or _ABBREVIATIONS[match[1]]} "
 
 
 def normalize(text: str) -> str:
@@ -127,18 +92,16 @@ def normalize(text: str) -> str:
     >>> normalize("Mr. O’Brien paid $3.50 at 7:05 — 100% naïve!")
     "mister o'brien paid three dollars fifty cents at seven oh five one hundred percent naive"
     """
-    if _NORMAL.fullmatch(text):
+    if _NORMAL.fullmatch(text) and not _TITLE.search(text):
         return text
-    text = text.lower().replace("\u2019", "'").replace("\u2018", "'").replace("`", "'")
-    text = _MONEY.sub(_money, text)
-    text = _TIME.sub(_time, text)
-    text = _ORDINAL.sub(lambda m: str(_inflect().ordinal(_cardinal(m[1]))).replace("-", " "), text)
-    text = _YEAR.sub(_year, text)
-    text = _NUMBER.sub(_number, text)
-    text = _ABBREVIATION.sub(lambda m: _ABBREVIATIONS[m[1]], text)
+    text = _NOT_ASCII.sub(lambda m: _plain(m[0]), text.replace("`", "'")).lower()
+    text = text.replace("&c.", " et cetera ")
+    text = _NUMBERED.sub(" number ", text)
+    text = _ABBREVIATION.sub(_abbreviated, text)
+    text = _TITLE.sub(lambda m: _UNDOTTED[m[1]], text)
+    text = speak_numerals(text)
     for symbol, spoken in (*_SYMBOLS.items(), *_LETTERS.items()):
         text = text.replace(symbol, spoken)
-    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     text = _OUTSIDE.sub(" ", text)
     text = _LOOSE_APOSTROPHE.sub(" ", text)
     return " ".join(text.split())
