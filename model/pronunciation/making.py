@@ -66,13 +66,22 @@ def make_dictionary(
     """Pronunciations of words in normal form, and of all that are `known`.
 
     Args:
-        pronounce: gives those of words that are not known, nor known without their 's; a word for
-            which it gives "" is left out.
+        pronounce: gives those of words that are not known, nor forms of known ones (cat's, cats',
+            talkin'); a word for which it gives "" is left out.
     """
     made = dict(known)
     for word in set(words) - known.keys():
-        stem = word.removesuffix("'s")
-        sound = with_s(known[stem]) if stem in known and stem != word else pronounce(word)
-        if sound:
+        if sound := _form_of_known(word, known) or pronounce(word):
             made[word] = sound
     return made
+
+
+def _form_of_known(word: str, known: dict[str, str]) -> str:
+    if word.endswith("'s") and (stem := known.get(word[:-2])):
+        return with_s(stem)
+    if word.endswith("s'"):
+        return known.get(word[:-1], "")
+    if word.endswith("in'"):
+        whole = known.get(f"{word[:-1]}g", "")
+        return f"{whole[:-1]}n" if whole.endswith("ŋ") else ""
+    return ""

@@ -56,8 +56,7 @@ _ARPABET = {
 PHONEMES: tuple[str, ...] = tuple(_ARPABET.values())
 """All 40, in the order of their tokens."""
 
-VOWELS = frozenset("ɑɛɪɔʊəæAiOIɝuWʌY")
-_R_COLOURED = re.compile(f"ʌɹ|əɹ(?![{''.join(sorted(VOWELS))}])")
+_R_COLOURED = re.compile("[ʌə]ɹ")
 _SIBILANTS = frozenset("szʃʒʧʤ")
 _VOICELESS = frozenset("ptkfθ")
 
@@ -98,11 +97,11 @@ def from_misaki(text: str) -> str:
     """A pronunciation as misaki and hibari write it; stress and all else is left out."""
     phonemes = [_MISAKI.get(c, c) for c in text]
     kept = "".join(c for c in phonemes if c in PHONEMES)
-    # "ladder" ends in one vowel, "around" begins with one and a consonant.
-    return _R_COLOURED.sub("ɝ", kept)
+    # As the CMU dictionary has it: "around" is ɝWnd, "which" begins as "witch".
+    return _R_COLOURED.sub("ɝ", kept.replace("ɹɹ", "ɹ").replace("hw", "w"))
 
 
 def with_s(pronunciation: str) -> str:
     """What a pronunciation becomes with 's behind it."""
     last = pronunciation[-1]
-    return pronunciation + ("əz" if last in _SIBILANTS else "s" if last in _VOICELESS else "z")
+    return pronunciation + ("ɪz" if last in _SIBILANTS else "s" if last in _VOICELESS else "z")
