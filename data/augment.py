@@ -21,6 +21,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 from ossicle.data.audio import SAMPLE_RATE, AudioError, read_audio
+from ossicle.data.text_file import read_lines
 
 Samples = NDArray[np.float32]
 
@@ -180,7 +181,9 @@ def load_noise(manifest: Path) -> tuple[list[Samples], list[Samples]]:
     """
     noises: list[Samples] = []
     responses: list[Samples] = []
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(manifest), 1):
+        if not line.strip():
+            continue
         place = f"{manifest}, line {number}"
         try:
             entry = json.loads(line)

@@ -161,9 +161,12 @@ def _field(
     place: str,
     default: Any = None,
 ) -> Any:
-    value = record.get(key, default)
+    value = record.get(key)
     if value is None:
-        raise ManifestError(f'{place}: the key "{key}" is missing')
+        if default is not None:
+            return default
+        state = "null" if key in record else "missing"
+        raise ManifestError(f'{place}: the key "{key}" is {state}')
     if not isinstance(value, kind) or isinstance(value, bool):
         expected = "text" if kind is str else "a number"
         raise ManifestError(f"{place}: {key} is {value!r}; expected {expected}")

@@ -16,6 +16,8 @@ class TextFileError(ValueError):
 def read_lines(path: Path) -> Iterator[str]:
     """The lines of a UTF-8 text file without their ends; `.gz` and `.xz` are unpacked.
 
+    A byte order mark, as some editors put before the first, is none of it.
+
     Only a line at a time is held in memory.
 
     Raises:
@@ -35,10 +37,10 @@ def read_lines(path: Path) -> Iterator[str]:
 
 def _open(path: Path) -> TextIO:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
+        return gzip.open(path, "rt", encoding="utf-8-sig")
     if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        return lzma.open(path, "rt", encoding="utf-8-sig")
+    return path.open(encoding="utf-8-sig")
 
 
 def is_manifest(path: Path) -> bool:

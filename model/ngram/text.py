@@ -104,6 +104,8 @@ class WordList:
         """
         counts: defaultdict[str, float] = defaultdict(float)
         for place, line in enumerate(read_lines(self.path), start=1):
+            if not line.strip():
+                continue
             word, count = _word_and_count(line)
             if not word or " " in word or not isfinite(count) or count <= 0:
                 raise NgramError(

@@ -164,7 +164,7 @@ def test_load_noise(tmp_path: Path) -> None:
         {"audio_filepath": "hum.wav", "duration": 1.0, "kind": "noise"},
         {"audio_filepath": "room.wav", "duration": 0.2, "kind": "rir"},
     ]
-    manifest.write_text("\n".join(map(json.dumps, lines)))
+    manifest.write_text("\ufeff" + "\n\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
     noises, responses = load_noise(manifest)
     assert [len(n) for n in noises] == [SAMPLE_RATE]
     assert len(responses) == 1

@@ -72,6 +72,7 @@ def test_failed_write_keeps_the_old_manifest(tmp_path: Path) -> None:
         ('{"audio_filepath": "a", "duration": NaN, "text": "a"}', "duration is nan"),
         ('{"audio_filepath": "a", "duration": true, "text": "a"}', "duration is True"),
         ('{"audio_filepath": "a", "duration": 1}', 'the key "text" is missing'),
+        ('{"audio_filepath": "a", "duration": 1, "text": null}', 'the key "text" is null'),
         ('{"audio_filepath": "a", "duration": 1, "text": "a", "speaker": 7}', "speaker is 7"),
     ],
 )
@@ -81,6 +82,14 @@ def test_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(ManifestError, match=r"m\.jsonl, line 2") as caught:
         read_manifest(path)
     assert message in str(caught.value)
+
+
+def test_what_other_programs_leave_in_manifests(tmp_path: Path) -> None:
+    """A byte order mark, empty lines, and null for what is not known."""
+    line = '{"audio_filepath": "a", "duration": 1, "text": "a", "speaker": null, "source": null}'
+    (tmp_path / "m.jsonl").write_text(f"\ufeff\n{line}\n\n", encoding="utf-8")
+    (utterance,) = read_manifest(tmp_path / "m.jsonl")
+    assert (utterance.speaker, utterance.source) == ("", "")
 
 
 def test_unreadable_manifests(tmp_path: Path) -> None:

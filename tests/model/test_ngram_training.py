@@ -95,7 +95,7 @@ def test_model_predicts_what_it_has_read(novels: TextSource, prompts: TextSource
 @pytest.fixture
 def modern(tmp_path: Path) -> WordList:
     """Words that no novel has, but one."""
-    (tmp_path / "modern.txt").write_text("Bluetooth 3\nsea 6\nlatency\t1e0\n")
+    (tmp_path / "modern.txt").write_text("Bluetooth 3\nsea 6\n\nlatency\t1e0\n")
     return WordList(tmp_path / "modern.txt")
 
 
