@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -57,17 +58,15 @@ def make_command(
 
     try:
         known = read_cmudict(cmudict)
-        words = {
-            word
-            for text in texts
-            for sentence in TextSource.parse(text).sentences()
-            for word in sentence.split()
-        }
-        lacking = len(words - known.keys())
+        said: Counter[str] = Counter()
+        for text in texts:
+            for sentence in TextSource.parse(text).sentences():
+                said.update(sentence.split())
+        lacking = len(said.keys() - known.keys())
         _err.print(f"{len(known)} words known, {lacking} to be pronounced", highlight=False)
-        made = make_dictionary(words, known, pronouncer())
+        made = make_dictionary(said, known, pronouncer())
         output.mkdir(parents=True, exist_ok=True)
-        write_dictionary(made, output / DICTIONARY)
+        write_dictionary(made, said, output / DICTIONARY)
         _err.print(f"{len(made)} words; learning to guess others", highlight=False)
         train_graphones(sorted(made.items()), output / GRAPHONES)
     except (DictionaryError, ManifestError, NgramError, TextFileError) as error:

@@ -4,7 +4,7 @@ One, and not all that there are: it is a spelling by sound, which the network le
 learn letters. What a speaker says instead ("gonna", a dropped h) it learns to hear as that.
 
 The file is text in UTF-8, packed with gzip: a line for each word, the word, a space and its
-pronunciation, sorted by words.
+pronunciation. Of words that sound alike the commonest comes first.
 """
 
 from __future__ import annotations
@@ -129,7 +129,21 @@ def copy_dictionary(source: Path, folder: Path) -> None:
             (folder / name).write_bytes((source / name).read_bytes())
 
 
-def write_dictionary(known: Mapping[str, str], path: Path) -> None:
-    """Write a file that `read_dictionary` reads; the same words make the same bytes."""
-    lines: Iterable[str] = (f"{word} {known[word]}\n" for word in sorted(known))
+def write_dictionary(known: Mapping[str, str], said: Mapping[str, int], path: Path) -> None:
+    """Write a file that `read_dictionary` reads; the same words make the same bytes.
+
+    Args:
+        known: words and their pronunciations.
+        said: how often words are said; none is 0 times.
+        path: the file.
+    """
+    commonest: dict[str, int] = {}
+    for word, sound in known.items():
+        commonest[sound] = max(commonest.get(sound, 0), said.get(word, 0))
+
+    def place(word: str) -> tuple[bool, str]:
+        # The others stand behind all that are the commonest, both sorted to pack well.
+        return said.get(word, 0) < commonest[known[word]], word
+
+    lines: Iterable[str] = (f"{word} {known[word]}\n" for word in sorted(known, key=place))
     path.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))

@@ -142,11 +142,21 @@ def test_any_word_is_pronounced() -> None:
 def test_the_file_keeps_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / DICTIONARY
     known = {"night": "nIt", "knight": "nIt", "o'clock": "əklɑk"}
-    write_dictionary(known, path)
+    write_dictionary(known, {}, path)
     assert read_dictionary(path) == known
     before = path.read_bytes()
-    write_dictionary(dict(reversed(known.items())), path)
+    write_dictionary(dict(reversed(known.items())), {}, path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("commonest", ["to", "two", "t'o"])
+def test_the_commonest_of_words_that_sound_alike_is_the_first(
+    tmp_path: Path, shipped_folder: Path, commonest: str
+) -> None:
+    known = dict.fromkeys(["to", "too", "two", "t'o"], "tu") | {"a": "ə"}
+    write_dictionary(known, {"too": 1, commonest: 2}, tmp_path / DICTIONARY)
+    (tmp_path / GRAPHONES).write_bytes((shipped_folder / GRAPHONES).read_bytes())
+    assert Pronunciations.load(tmp_path).spell("tu") == commonest
 
 
 @pytest.mark.parametrize(
@@ -178,7 +188,7 @@ def test_what_is_missing_is_named(tmp_path: Path, shipped_folder: Path) -> None:
 
 
 def test_graphones_must_know_all_phonemes(tmp_path: Path) -> None:
-    write_dictionary({"night": "nIt"}, tmp_path / DICTIONARY)
+    write_dictionary({"night": "nIt"}, {}, tmp_path / DICTIONARY)
     train_graphones([("night", "nIt"), ("tin", "tɪn")] * 3, tmp_path / GRAPHONES)
     with pytest.raises(DictionaryError, match="make it from more words"):
         Pronunciations.load(tmp_path)
