@@ -10,7 +10,7 @@ import os
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from ossicle.data.cli import data_app
@@ -98,11 +98,22 @@ def main() -> None:
             sys.stdout.flush()
     except OSError as error:
         # The output cannot be written: a full disk, or a reader that has left, which is no news.
-        if not isinstance(error, BrokenPipeError):
+        ended = error.__context__
+        told = isinstance(ended, SystemExit) and ended.code
+        if not (told or isinstance(error, BrokenPipeError)):
             complain(one_line(error))
-        # Python would try once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         sys.exit(FAILURE)
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Throw away what cannot be written: Python would try once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":
