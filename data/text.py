@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 
 from ossicle.data.numerals import speak_numerals
@@ -64,7 +64,7 @@ _LOOSE_APOSTROPHE = re.compile(
 )
 
 
-@cache
+@lru_cache(1024)
 def _plain(character: str) -> str:
     """What stands for a character that is not ASCII: letters without their accents, mostly."""
     if character in _CHARACTERS:
