@@ -99,7 +99,11 @@ def _decimal(whole: str, fraction: str) -> str:
 
 
 def _counted(words: str, unit: str) -> str:
-    return f"{words} {unit if words == 'one' else _PLURALS.get(unit, unit + 's')}"
+    return f"{words} {unit if words == 'one' else _plural(unit)}"
+
+
+def _plural(unit: str) -> str:
+    return _PLURALS.get(unit, f"{unit}s")
 
 
 def _slashed(match: re.Match[str]) -> str:
@@ -129,7 +133,7 @@ def _money(match: re.Match[str]) -> str:
     if not scale:
         return _amount(symbol, whole, fraction or alone)
     unit = _CURRENCY[symbol][0]
-    return f" {_decimal(whole, fraction or alone)} {scale} {_PLURALS.get(unit, unit + 's')} "
+    return f" {_decimal(whole, fraction or alone)} {scale} {_plural(unit)} "
 
 
 def _amount(symbol: str, whole: str, fraction: str) -> str:
@@ -143,7 +147,7 @@ def _amount(symbol: str, whole: str, fraction: str) -> str:
 
 
 def _time(match: re.Match[str]) -> str:
-    hour, minute, second, half, _ = (*match.groups(default=""), "")
+    hour, minute, second, half = match.groups(default="")
     if int(hour) > 24:
         return match[0]
     spoken = _cardinal(str(int(hour)))
