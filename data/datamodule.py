@@ -267,10 +267,23 @@ class SpeechDataModule(pl.LightningDataModule):
         cache.utterances = [replace(u, text=normalize(u.text)) for u in cache.utterances]
         return cache
 
+    def _check_text(self, manifest: Path, text: str) -> None:
+        try:
+            self.tokenizer.encode(normalize(text))
+        except ValueError as error:
+            raise ValueError(f"{manifest}: {error}") from error
+
     def prepare_data(self) -> None:
-        """Decode what is not yet in the cache; Lightning calls it in one process per machine."""
+        """Decode what is not yet in the cache; Lightning calls it in one process per machine.
+
+        Raises:
+            ValueError: a manifest lacks a source of `config`, or a text of it has no tokens.
+        """
         for train_set in self.config.train:
             train_set.check_sources()
+        for manifest in [*(s.manifest for s in self.config.train), *self.config.validation]:
+            for utterance in iterate_manifest(manifest):
+                self._check_text(manifest, utterance.text)
         for train_set in self.config.train:
             self._cache(train_set.manifest, train_set.hours)
         for manifest in self.config.validation:

@@ -129,7 +129,8 @@ class Tokenizer:
         unknown = sorted(set(text) - self._numbers.keys())
         if unknown:
             raise ValueError(
-                f"no token for {''.join(unknown)!r} in {text[:60]!r}: normalize the text first"
+                f"no token for {''.join(unknown)!r} in {text[:60]!r}: normalize the text, or give "
+                "the model such tokens"
             )
         return [self._numbers[character] for character in text]
 

@@ -19,6 +19,7 @@ from ossicle.data.cache import CacheError, PcmCache
 from ossicle.data.datamodule import DataConfig, SpeechDataModule, TrainSet
 from ossicle.data.manifest import Utterance, read_manifest, write_manifest
 from ossicle.data.sample import sample_path
+from ossicle.data.text import Tokenizer
 
 WORDS = ["one", "two", "three", "four", "five", "six"]
 
@@ -62,6 +63,20 @@ def test_a_source_that_no_recording_has_is_refused(manifest: Path) -> None:
     ):
         module(manifest, train={"sources": {"cutz": 2.0}})
     assert not (manifest.parent / "cache").exists(), "refused before anything was decoded"
+
+
+def test_a_text_without_tokens_is_refused(manifest: Path, tmp_path: Path) -> None:
+    rows = read_manifest(manifest)
+    write_manifest(tmp_path / "judged.jsonl", [rows[0], replace(rows[1], text="Eight")])
+    config = DataConfig(
+        train=(TrainSet(manifest),),
+        validation=(tmp_path / "judged.jsonl",),
+        cache=tmp_path / "cache",
+    )
+    data = SpeechDataModule(config, None, seed=3, tokenizer=Tokenizer(sorted({*" ".join(WORDS)})))
+    with pytest.raises(ValueError, match=r"judged\.jsonl: no token for 'g' in 'eight'"):
+        data.prepare_data()
+    assert not (tmp_path / "cache").exists(), "refused before anything was decoded"
 
 
 def test_cache_holds_the_samples(manifest: Path, tmp_path: Path) -> None:
@@ -110,7 +125,7 @@ def test_equal_manifests_in_different_folders_share_no_cache(tmp_path: Path) -> 
     assert heard[1].max() == pytest.approx(0.5, abs=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     durations=st.lists(st.floats(0.3, 20), min_size=1, max_size=200),
     seconds=st.floats(20, 200),
