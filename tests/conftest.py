@@ -5,6 +5,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more of the machine than of the program.
+settings.register_profile("ossicle", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ossicle")
 
 
 def pytest_configure() -> None:

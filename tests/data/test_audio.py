@@ -113,11 +113,7 @@ def test_all_ways_of_reading_agree(name: str, recordings: dict[str, bytes], tmp_
 
 
 @pytest.mark.parametrize("name", EVERY)
-@settings(
-    max_examples=6,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=st.lists(st.integers(20, 5000), min_size=1, max_size=5))
 def test_chunking_of_containers_does_not_matter(
     name: str, recordings: dict[str, bytes], sizes: list[int]

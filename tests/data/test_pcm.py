@@ -39,7 +39,7 @@ def test_companding_tables_agree_with_libsndfile(encoding: Encoding, subtype: st
     np.testing.assert_array_equal(push(codes, [], encoding, 16_000, 1), reference)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(
     cuts=st.lists(st.integers(0, 60_000), max_size=30),
     rate=st.sampled_from([8000, 11_025, 16_000, 44_100, 48_000, 192_000]),
@@ -120,7 +120,7 @@ def test_wav_agrees_with_libsndfile(subtype: str, file_format: str, speech: Int1
     np.testing.assert_array_equal(pushed, reference)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.differing_executors])
 @given(cuts=st.lists(st.integers(0, 3000), max_size=20), length=st.integers(0, 900))
 def test_chunks_of_a_wav_header_do_not_matter(cuts: list[int], length: int) -> None:
     samples = np.arange(1000, dtype="<i2").tobytes()

@@ -47,7 +47,7 @@ def random_log_probs(frames: int, vocabulary: int, seed: int) -> NDArray[np.floa
     return np.log(rng.dirichlet(np.full(vocabulary, 0.3), frames) + 1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     tokens=st.lists(st.integers(1, 4), min_size=1, max_size=12),
     spare=st.integers(0, 20),

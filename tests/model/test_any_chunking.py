@@ -82,7 +82,7 @@ def test_even_chunks(
     assert np.abs(actual - whole).max() <= TOLERANCE
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     sizes=st.lists(st.integers(0, 9000), min_size=1, max_size=12),
     block=st.sampled_from([1, 3, 4, 32]),

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ossicle.model.decoding.beam import BeamConfig, BeamSearch
 from ossicle.model.decoding.beam_batch import ENTRY
@@ -70,7 +70,6 @@ def test_a_narrow_beam_finds_the_best_text_and_hardly_less_than_its_probability(
     assert truth[best.tokens] - 0.02 < best.score <= truth[best.tokens] + 1e-6
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 1000),
     count=st.integers(0, 60),
@@ -85,7 +84,6 @@ def test_pieces_do_not_matter(seed: int, count: int, width: int, cuts: tuple[int
     assert pieces.finished() == whole.finished()
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 1000), width=st.integers(1, 40))
 def test_alternatives_are_distinct_and_sorted(seed: int, width: int) -> None:
     beam = search(frames(40, seed, vocabulary=8), BeamConfig(width=width))
@@ -98,7 +96,6 @@ def test_alternatives_are_distinct_and_sorted(seed: int, width: int) -> None:
         assert not candidate.tokens or SPACE not in (candidate.tokens[0], candidate.tokens[-1])
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 1000), width=st.integers(1, 40), count=st.integers(1, 40))
 def test_the_agreement_on_words_is_the_share_of_the_texts_that_begin_with_them(
     seed: int, width: int, count: int

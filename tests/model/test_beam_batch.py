@@ -39,7 +39,7 @@ def speech(rng: np.random.Generator, frames: int) -> np.ndarray:
     return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10_000),
     kinds=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, 6, 20])), max_size=7),

@@ -101,7 +101,7 @@ def test_each_alternative_has_the_probability_of_its_paths_and_the_score_of_its_
     assert found == pytest.approx({text: truth[text] for text in best}, abs=1e-4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 1000),
     cuts=st.lists(st.integers(0, 150), max_size=8).map(sorted),

@@ -93,7 +93,7 @@ def test_the_picture_shows_what_the_network_sees(
     np.testing.assert_allclose(drawn, ours(log_mel, padded), atol=2e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(hops=st.lists(st.integers(1, 12), min_size=1, max_size=8), seed=st.integers(0, 99))
 def test_chunks_give_the_frames_of_the_whole(hops: list[int], seed: int) -> None:
     module = LogMel(CONFIG)

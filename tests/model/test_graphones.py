@@ -214,7 +214,7 @@ def test_a_model_of_one_graphone_says_what_it_can(tmp_path: Path, word: str, sou
 
 
 @given(word=st.text(LETTERS, min_size=1, max_size=30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_letters_are_pronounced(graphones: Graphones, word: str) -> None:
     sounds = graphones.pronounce(word)
     assert 0 < len(sounds) <= 2 * len(word)
@@ -222,7 +222,7 @@ def test_any_letters_are_pronounced(graphones: Graphones, word: str) -> None:
 
 
 @given(sounds=st.text(SOUNDS, min_size=1, max_size=30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_phonemes_are_spelt(graphones: Graphones, sounds: str) -> None:
     word = graphones.spell(sounds)
     assert 0 < len(word) <= 3 * len(sounds) + 2 * (len(sounds) + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
 from ossicle.model.decoding.alignment import TimeShift
@@ -27,7 +27,6 @@ def spelt(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(TOKENIZER.encode(text)), tuple(range(len(text)))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.text("ab ", max_size=14).map(str.lstrip), st.integers(1, 3)), max_size=8)
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
 from ossicle.model.decoding.language import Language, LanguageWeights, ScorerBatch, TextScorer
@@ -62,7 +62,6 @@ def by_definition(ngrams: NgramModel, text: str) -> float:
     return total + WEIGHTS.lm_weight * float(end[0])
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(["the", "cat", "sees", "it's", "boys'", "dog", "th", "cats", "zoo", "'"]),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
 from ossicle.model.decoding.lexicon import MOST_ALIKE, ROOT, Lexicon
@@ -22,7 +22,6 @@ def reach(lexicon: Lexicon, letters: str) -> int:
     return int(node[0])
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(alphabet="ab'z", min_size=1, max_size=6),
@@ -47,7 +46,6 @@ def test_every_word_is_found_and_nothing_else(scores: dict[str, float]) -> None:
             assert (reach(lexicon, beginning + letter) == lexicon.outside) == outside
 
 
-@settings(deadline=None)
 @given(SCORED, st.integers(1, 50))
 def test_the_likeliest_words_that_begin_so_are_found(
     words: list[tuple[str, float]], most: int
@@ -64,7 +62,6 @@ def test_the_likeliest_words_that_begin_so_are_found(
     assert not len(lexicon.beginning(lexicon.outside, most))
 
 
-@settings(deadline=None)
 @given(SCORED)
 def test_words_written_alike_end_at_one_node_the_likeliest_first(
     words: list[tuple[str, float]],

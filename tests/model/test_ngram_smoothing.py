@@ -140,7 +140,7 @@ def test_kneser_ney_by_hand() -> None:
     assert after(corpus, tables, model, [])["a"] == pytest.approx(1.5 / 3 + 0.5 * 0.2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(history=st.lists(st.sampled_from(WORDS), max_size=5))
 def test_probabilities_sum_to_one(
     mixed: tuple[Corpus, list[NgramTable], NgramWeights], history: list[str]
@@ -158,7 +158,7 @@ def pruned(mixed: tuple[Corpus, list[NgramTable], NgramWeights]) -> NgramModel:
     return NgramModel(build_trie(corpus.words, tables, weights, kept))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(history=st.lists(st.sampled_from(WORDS), max_size=5))
 def test_pruned_and_rounded_probabilities_sum_to_one(
     pruned: NgramModel, history: list[str]

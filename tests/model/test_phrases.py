@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ossicle.data.text import Tokenizer
 from ossicle.model.decoding.phrases import (
@@ -92,7 +92,6 @@ def test_the_greatest_boost_of_a_phrase_counts() -> None:
 WORDS = st.sampled_from(["a", "ab", "b", "ba", "abba"])
 
 
-@settings(deadline=None)
 @given(
     phrases=st.dictionaries(
         st.lists(WORDS, min_size=1, max_size=3).map(" ".join), st.floats(0.1, 20), max_size=6

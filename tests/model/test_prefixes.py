@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ossicle.model.decoding.prefixes import PrefixTree
 
@@ -38,7 +38,6 @@ def common(text: list[int], other: list[int]) -> int:
     return next((i for i in range(length) if text[i] != other[i]), length)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.lists(st.booleans(), max_size=60))
 def test_compacting_changes_no_live_hypothesis(seed: int, width: int, compact: list[bool]) -> None:
     """A random beam, some of whose hypotheses die in each frame."""

@@ -165,7 +165,7 @@ def test_a_word_that_a_separator_follows_becomes_no_other(
 WORDS = ("see", "sea", "the", "two", "to", "dog", "sat", "blick")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.sampled_from(WORDS), max_size=6), max_size=6))
 def test_a_speller_that_has_spelled_before_spells_as_a_new_one(
     language: Language, pronunciations: Pronunciations, texts: list[list[str]]

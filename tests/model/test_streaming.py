@@ -28,7 +28,7 @@ def stream(network: Network, samples: torch.Tensor, frames: list[int]) -> torch.
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 4])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(frames=cuts, seed=st.integers(0, 99))
 def test_chunked_equals_whole(lookahead: int, frames: list[int], seed: int) -> None:
     network = make_network(lookahead=lookahead)
@@ -73,7 +73,7 @@ def test_state_is_constant_in_size() -> None:
 class TestShippedModel:
     """The same on the trained weights and real speech."""
 
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=6)
     @given(data=st.data())
     def test_torch(self, data: st.DataObject, shipped_network: Network, sample: np.ndarray) -> None:
         frames = data.draw(st.lists(st.integers(1, 40), min_size=2, max_size=8))

@@ -103,7 +103,6 @@ def test_a_container_says_the_same_as_its_samples(stub: Any, speech: bytes) -> N
 
 @settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(cuts=st.lists(st.integers(1, 6 * SECOND), max_size=12))

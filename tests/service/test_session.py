@@ -374,7 +374,7 @@ speech = st.lists(st.tuples(words, pauses), max_size=6).map(
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, BEAM])
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     said=st.lists(speech, min_size=1, max_size=3),
     cuts=st.lists(st.integers(0, 60_000), max_size=8),
@@ -422,7 +422,7 @@ def test_an_interrupted_utterance_has_a_final_but_no_end_of_speech(tapes: Any) -
     assert (final.text, final.reason) == ("one tw", UtteranceEnd.INTERRUPTED)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     said=st.lists(
         st.sampled_from(["one ", "two", '"', "quick brown fox ", PAUSE, SECOND * 6, FINALIZE]),

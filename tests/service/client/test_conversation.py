@@ -206,7 +206,7 @@ def items_of(tapes: Any, said: list[str], size: int) -> list[bytes | Finalize]:
     return items
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(said=SPEECH, breaks=BREAKS, size=st.sampled_from([1280, 3200, 5000, 16_000]))
 def test_samples_lose_and_double_nothing(
     tapes: Any, said: list[str], breaks: list[Break], size: int
@@ -220,7 +220,7 @@ def test_samples_lose_and_double_nothing(
     assert processed == sorted(processed)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(said=SPEECH, breaks=BREAKS, size=st.sampled_from([1280, 3200, 5000]))
 def test_a_container_loses_and_doubles_nothing(
     tapes: Any, said: list[str], breaks: list[Break], size: int
