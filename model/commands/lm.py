@@ -44,7 +44,9 @@ def train_command(
     ] = None,
     weight: Annotated[
         list[float] | None,
-        typer.Option(help="How much a TEXT counts; once for each, in their order, and then LISTs."),
+        typer.Option(
+            help="How much a TEXT counts; once for each, in their order, then LISTs, then MODELs."
+        ),
     ] = None,
     words: Annotated[
         list[Path] | None,
@@ -52,6 +54,14 @@ def train_command(
             metavar="LIST",
             help="Words that the texts lack or hardly have: a word, a space and how often it is "
             "said, relative to the others, a line; may be repeated.",
+        ),
+    ] = None,
+    arpa: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A back-off model of another tool in the ARPA format to mix in, as one more TEXT; "
+            "may be .gz or .xz, may be repeated.",
         ),
     ] = None,
     validation: Annotated[
@@ -94,6 +104,7 @@ def train_command(
                 order, vocabulary, size, repeats, tuple(weight) if weight else None
             ),
             word_lists=[WordList(path) for path in words or []],
+            arpas=arpa or [],
             validation=[TextSource.parse(text) for text in validation or []],
             exclude=[TextSource.parse(text) for text in exclude or []],
             report=lambda line: _err.print(escape(line), highlight=False, soft_wrap=True),

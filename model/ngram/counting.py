@@ -191,6 +191,33 @@ def count_ngrams(corpus: Corpus, order: int) -> list[NgramTable]:
     return tables
 
 
+def find_ngrams(tables: Sequence[NgramTable], ngrams: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(G,) the places of (G, n) word numbers in the table of order n; -1 where it has them not."""
+    size = len(tables[0])
+    places = ngrams[:, 0].astype(np.int64)
+    for table, numbers in zip(tables[1:], ngrams.T[1:], strict=False):
+        places = find_longer(table, places, numbers, size)
+    return places
+
+
+def find_longer(
+    table: NgramTable, histories: NDArray[np.int64], numbers: NDArray[np.int32], vocabulary: int
+) -> NDArray[np.int64]:
+    """(P,) the places of n-grams in a table; -1 where it does not have them.
+
+    Args:
+        histories: (P,) the places of their first n - 1 words in the table before; -1: nowhere.
+        numbers: (P,) their last words.
+        vocabulary: how many word numbers there are.
+    """
+    keys = table.prefixes.astype(np.int64) * vocabulary + table.numbers
+    if not len(keys):
+        return np.full(len(histories), -1)
+    wanted = np.where(histories >= 0, histories * vocabulary + numbers, -1)
+    places = np.minimum(keys.searchsorted(wanted), len(keys) - 1)
+    return np.where(keys[places] == wanted, places, -1)
+
+
 def _count_parts(
     places: NDArray[np.int32], inside: NDArray[np.bool_], parts: Sequence[int], size: int
 ) -> NDArray[np.int32]:

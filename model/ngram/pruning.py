@@ -11,25 +11,54 @@ from ossicle.model.ngram.file import NgramTrie, ProbabilityCode
 from ossicle.model.ngram.smoothing import Floats, NgramWeights, normalizing_back_offs
 
 
+def counted(
+    tables: Sequence[NgramTable], text_weights: Sequence[float]
+) -> list[NDArray[np.float64]]:
+    """How often texts have each n-gram, of all their tokens, for each order but the last.
+
+    Args:
+        text_weights: (M,), how much each text counts.
+    """
+    totals = tables[0].counts.sum(axis=1)
+    shares = np.asarray(text_weights) / totals
+    return [np.einsum("m,mg->g", shares, table.counts) for table in tables[:-1]]
+
+
+def expected(
+    tables: Sequence[NgramTable], weights: NgramWeights, bos: int, eos: int
+) -> list[NDArray[np.float64]]:
+    """How often a model without counts makes one expect each n-gram, for each order but the last.
+
+    Args:
+        bos, eos: numbers of the start and the end of a sentence, of which there are as many.
+    """
+    said = weights.probabilities[0].astype(np.float64)
+    said[bos] = said[eos]
+    frequencies = [said]
+    for table, probabilities in zip(tables[1:-1], weights.probabilities[1:], strict=False):
+        frequencies.append(frequencies[-1][table.prefixes] * probabilities)
+    return frequencies
+
+
 def pruning_costs(
-    tables: Sequence[NgramTable], weights: NgramWeights, text_weights: Sequence[float]
+    tables: Sequence[NgramTable],
+    weights: NgramWeights,
+    frequencies: Sequence[NDArray[np.float64]],
 ) -> list[Floats]:
     """What leaving out each n-gram costs, in nats a word, for each order from 2 on.
 
     It is the relative entropy between the model with and without the n-gram (Stolcke 1998,
     "Entropy-based pruning of backoff language models", equations 1 to 6), or that of an n-gram
-    which continues it, if that is more, as it cannot be left out before. The probability of a
-    history is taken from its counts: Kneser-Ney estimates of short n-grams are made for backing
-    off and are no such probability (Siivola et al. 2007).
+    which continues it, if that is more, as it cannot be left out before.
 
     Args:
-        text_weights: (M,), how much each text counts in the probability of a history.
+        frequencies: for each order but the last, (G,), how probable the n-grams are as histories:
+            of texts as `counted`, as Kneser-Ney estimates of short n-grams are made for backing
+            off and are no such probability (Siivola et al. 2007).
     """
-    totals = tables[0].counts.sum(axis=1)
     costs = []
     for n in range(1, len(tables)):
-        table, histories = tables[n], tables[n - 1]
-        size = len(histories)
+        table, size = tables[n], len(tables[n - 1])
         kept = weights.probabilities[n].astype(np.float64)
         shorter = weights.probabilities[n - 1][table.suffixes].astype(np.float64)
         own = np.maximum(1 - np.bincount(table.prefixes, kept, size), 1e-6)[table.prefixes]
@@ -40,10 +69,7 @@ def pruning_costs(
         change = kept * (np.log(shorter) + without - np.log(kept)) + own * (
             without - np.log(own / backed_off)
         )
-        frequency = np.zeros(size)
-        for text, text_weight in enumerate(text_weights):
-            frequency += text_weight / totals[text] * histories.counts[text]
-        costs.append((-change * frequency[table.prefixes]).astype(np.float32))
+        costs.append((-change * frequencies[n - 1][table.prefixes]).astype(np.float32))
     for n in range(len(costs) - 2, -1, -1):
         np.maximum.at(costs[n], tables[n + 2].prefixes, costs[n + 1])
     return costs

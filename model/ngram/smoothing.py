@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.model.ngram.counting import NgramTable
+from ossicle.model.ngram.counting import NgramTable, find_longer
 
 Floats = NDArray[np.float32]
 
@@ -197,10 +197,7 @@ def locate(tables: Sequence[NgramTable], tokens: NDArray[np.int32], bos: int) ->
     size = len(tables[0])
     ngrams = [tokens.astype(np.int64)]
     for table in tables[1:]:
-        keys = table.prefixes.astype(np.int64) * size + table.numbers
         # None spans two sentences, as no table has an n-gram with an end before its last word.
         history = np.append(-1, ngrams[-1][:-1])
-        wanted = np.where(history >= 0, history * size + tokens, -1)
-        places = np.minimum(keys.searchsorted(wanted), len(keys) - 1)
-        ngrams.append(np.where(keys[places] == wanted, places, -1))
+        ngrams.append(find_longer(table, history, tokens, size))
     return LocatedText(tokens != bos, ngrams)

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.digest import file_digest
 from ossicle.data.shared_text import HeldOutText
+from ossicle.model.ngram.arpa import ArpaModel, with_ngrams
 from ossicle.model.ngram.counting import Corpus, NgramTable, count_ngrams, read_corpus
 from ossicle.model.ngram.file import NgramError, NgramTrie, encode_trie
 from ossicle.model.ngram.model import NgramModel
 from ossicle.model.ngram.perplexity import perplexity
-from ossicle.model.ngram.pruning import build_trie, most_costly, pruning_costs
+from ossicle.model.ngram.pruning import (
+    build_trie,
+    counted,
+    expected,
+    most_costly,
+    pruning_costs,
+)
 from ossicle.model.ngram.smoothing import (
     NgramWeights,
     kneser_ney,
@@ -44,8 +52,8 @@ class NgramTrainingConfig:
         vocabulary: words that the model knows at most.
         size: megabytes (10^6 bytes) of the file at most; None: keep all n-grams.
         repeats: how often an identical sentence of a text is counted at most.
-        weights: one for each text and then each word list, of any sum; None: by validation texts,
-            or else by length.
+        weights: one for each text, then each word list, then each model, of any sum; None: by
+            validation texts, or else by length.
     """
 
     order: int = 4
@@ -72,6 +80,7 @@ def train_ngrams(
     config: NgramTrainingConfig,
     *,
     word_lists: Sequence[WordList] = (),
+    arpas: Sequence[Path] = (),
     validation: Sequence[TextSource] = (),
     exclude: Sequence[TextSource] = (),
     report: Callable[[str], None] = lambda _: None,
@@ -84,45 +93,52 @@ def train_ngrams(
     Args:
         texts: to count.
         word_lists: words that are known besides, mixed in as one more text would be.
+        arpas: models of other tools in the ARPA format, mixed in likewise.
         validation: texts to choose the weights by, unless they are given; each counts the same.
         exclude: texts of which no sentence may be learnt; see `HeldOutText`.
         report: called with a line on each step.
 
     Raises:
-        NgramError: a text has no words, weights do not match the texts or cannot be chosen, or
-            nothing fits the size.
+        NgramError: a text has no words, a model is damaged, weights do not match the texts or
+            cannot be chosen, or nothing fits the size.
         TextFileError, ManifestError: a text cannot be read.
     """
-    mixed_sources = [*texts, *word_lists]
-    if config.weights is not None and len(config.weights) != len(mixed_sources):
-        raise NgramError(
-            f"{len(config.weights)} weights for {len(texts)} texts"
-            + (f" and {len(word_lists)} word lists" if word_lists else "")
-            + ": give one for each"
-        )
-    if word_lists and config.weights is None and not validation:
-        raise NgramError(
-            "a word list has no length to be weighed by: give a validation text, or weights"
-        )
+    _check_weights(config, texts, word_lists, arpas, validation)
+    models_read = [ArpaModel.read(path) for path in arpas]
+    mixed_sources = [*texts, *word_lists, *models_read]
     excluded = HeldOutText(chain.from_iterable(source.sentences() for source in exclude))
     corpus = read_corpus(
         [_learnt(source, config.repeats, excluded) for source in texts],
         config.vocabulary,
-        [words.frequencies() for words in word_lists],
+        [
+            *(words.frequencies() for words in word_lists),
+            *(model.frequencies() for model in models_read),
+        ],
     )
     report(
         f"{len(corpus.tokens)} words and ends of sentences, {len(corpus.words)} words known, "
         f"{excluded.left_out} sentences excluded"
     )
     tables = count_ngrams(corpus, config.order)
+    others = [model.numbered(corpus) for model in models_read]
+    for model in others:
+        tables = with_ngrams(tables, model)
     report(f"n-grams by order: {', '.join(str(len(table)) for table in tables)}")
     models = [kneser_ney(tables, text) for text in range(len(texts))]
-    models += [listed_words(tables, frequencies) for frequencies in corpus.lists]
+    lists = corpus.lists[: len(word_lists)]
+    models += [listed_words(tables, frequencies) for frequencies in lists]
+    models += [model.weights(corpus, tables) for model in others]
     weights = _text_weights(corpus, tables, models, config, validation)
     for source, weight in zip(mixed_sources, weights, strict=True):
         report(f"weight {weight:.4f} of {source}")
     mixed = mixture(tables, models, weights)
-    trie = prune(corpus, tables, mixed, weights[: len(texts)], config.size, report)
+    frequencies = counted(tables, weights[: len(texts)])
+    of_models = range(len(mixed_sources) - len(others), len(mixed_sources))
+    for place in of_models:
+        own = expected(tables, models[place], corpus.bos, corpus.eos)
+        for total, part in zip(frequencies, own, strict=True):
+            total += weights[place] * part
+    trie = prune(corpus, tables, mixed, frequencies, config.size, report)
     about = {
         "settings": asdict(config),
         "texts": [
@@ -131,12 +147,35 @@ def train_ngrams(
         ],
         "word_lists": [
             _facts(source) | {"weight": round(weight, 4)}
-            for source, weight in zip(word_lists, weights[len(texts) :], strict=True)
+            for source, weight in zip(word_lists, weights[len(texts) :], strict=False)
+        ],
+        "models": [
+            _facts(models_read[place - of_models.start]) | {"weight": round(weights[place], 4)}
+            for place in of_models
         ],
         "excluded": [_facts(source) for source in exclude],
         "validation": _judge(trie, validation, report),
     }
     return replace(trie, about=about)
+
+
+def _check_weights(
+    config: NgramTrainingConfig,
+    texts: Sequence[TextSource],
+    word_lists: Sequence[WordList],
+    arpas: Sequence[Path],
+    validation: Sequence[TextSource],
+) -> None:
+    parts = {"texts": texts, "word lists": word_lists, "models": arpas}
+    given = " and ".join(f"{len(part)} {name}" for name, part in parts.items() if part)
+    if config.weights is None:
+        if (word_lists or arpas) and not validation:
+            raise NgramError(
+                "a word list and a model have no length to be weighed by: give a validation text, "
+                "or weights"
+            )
+    elif len(config.weights) != sum(map(len, parts.values())):
+        raise NgramError(f"{len(config.weights)} weights for {given}: give one for each")
 
 
 def _learnt(source: TextSource, repeats: int, excluded: HeldOutText) -> Iterator[str]:
@@ -201,11 +240,14 @@ def prune(
     corpus: Corpus,
     tables: Sequence[NgramTable],
     weights: NgramWeights,
-    text_weights: Sequence[float],
+    frequencies: Sequence[NDArray[np.float64]],
     megabytes: float | None,
     report: Callable[[str], None] = lambda _: None,
 ) -> NgramTrie:
     """The model of estimates, with as many n-grams as its file has room for; None: with all.
+
+    Args:
+        frequencies: of histories, as `pruning_costs` takes them.
 
     Raises:
         NgramError: the words alone take more.
@@ -214,7 +256,7 @@ def prune(
         everything = [np.ones(len(table), bool) for table in tables[1:]]
         return build_trie(corpus.words, tables, weights, everything)
     limit = megabytes * 1e6 - _ABOUT_BYTES
-    costs = pruning_costs(tables, weights, text_weights)
+    costs = pruning_costs(tables, weights, frequencies)
     ngrams = sum(map(len, costs))
     wanted = min(ngrams, int(limit / _BYTES_PER_NGRAM))
     best = None
@@ -240,7 +282,7 @@ def prune(
     return best
 
 
-def _facts(source: TextSource | WordList) -> dict[str, Any]:
+def _facts(source: TextSource | WordList | ArpaModel) -> dict[str, Any]:
     return {"name": str(source), "sha256": file_digest(source.path)}
 
 

@@ -21,6 +21,7 @@ from ossicle.data.text import CHARACTERS
 from ossicle.model.ngram.counting import count_ngrams, read_corpus
 from ossicle.model.ngram.file import NgramError, write_trie
 from ossicle.model.ngram.model import NgramModel
+from ossicle.model.ngram.pruning import counted
 from ossicle.model.ngram.smoothing import kneser_ney
 from ossicle.model.ngram.training import prune
 from ossicle.model.pronunciation.alignment import Graphone, align
@@ -122,7 +123,7 @@ def train_graphones(
     different = len(set(chain.from_iterable(alignment.words)))
     corpus = read_corpus([map(_sentence, alignment.words)], vocabulary=different)
     tables = count_ngrams(corpus, order)
-    trie = prune(corpus, tables, kneser_ney(tables, 0), [1.0], megabytes)
+    trie = prune(corpus, tables, kneser_ney(tables, 0), counted(tables, [1.0]), megabytes)
     learnt = len(alignment.words)
     trie = replace(trie, about={"order": order, "words": learnt, "left_out": len(pairs) - learnt})
     write_trie(trie, path)

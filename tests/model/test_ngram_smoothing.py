@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ossicle.model.ngram.counting import Corpus, NgramTable, count_ngrams, read_corpus
 from ossicle.model.ngram.file import NgramError
 from ossicle.model.ngram.model import NgramModel
-from ossicle.model.ngram.pruning import build_trie, most_costly, pruning_costs
+from ossicle.model.ngram.pruning import build_trie, counted, most_costly, pruning_costs
 from ossicle.model.ngram.smoothing import (
     NgramWeights,
     discounts,
@@ -154,7 +154,7 @@ def test_probabilities_sum_to_one(
 @pytest.fixture(scope="module")
 def pruned(mixed: tuple[Corpus, list[NgramTable], NgramWeights]) -> NgramModel:
     corpus, tables, weights = mixed
-    kept = most_costly(pruning_costs(tables, weights, [0.7, 0.3]), 150)
+    kept = most_costly(pruning_costs(tables, weights, counted(tables, [0.7, 0.3])), 150)
     return NgramModel(build_trie(corpus.words, tables, weights, kept))
 
 
@@ -193,7 +193,7 @@ def test_pruning_takes_least_costly_first_and_leaves_no_orphan(
     mixed: tuple[Corpus, list[NgramTable], NgramWeights],
 ) -> None:
     _, tables, weights = mixed
-    costs = pruning_costs(tables, weights, [0.7, 0.3])
+    costs = pruning_costs(tables, weights, counted(tables, [0.7, 0.3]))
     kept = most_costly(costs, 150)
     assert 130 <= sum(int(keep.sum()) for keep in kept) <= 150
     for n in (1, 2):
@@ -209,7 +209,7 @@ def test_cost_is_the_relative_entropy() -> None:
     corpus = read_corpus([["a b", "a c", "a b", "b c", "c a"]], vocabulary=3)
     tables = count_ngrams(corpus, 2)
     model = kneser_ney(tables, 0)
-    costs = pruning_costs(tables, model, [1.0])
+    costs = pruning_costs(tables, model, counted(tables, [1.0]))
     pair = int(np.flatnonzero((tables[1].prefixes == 0) & (tables[1].numbers == 2))[0])  # a c
     keep = np.ones(len(tables[1]), bool)
     keep[pair] = False
