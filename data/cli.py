@@ -265,9 +265,6 @@ def leaks_command(
         raise _fail(str(error)) from error
     _list_leaks("found", report.leaks)
     _list_leaks("accepted", report.accepted)
-    if report.unnamed:
-        named = _count(report.unnamed, "utterance")
-        _errors.print(f"[yellow]{named} without a speaker, which may be anybody[/yellow]")
     _report.print(escape(report.summary()), highlight=False, soft_wrap=True)
     if report.leaks:
         raise typer.Exit(1)

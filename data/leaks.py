@@ -145,9 +145,11 @@ class LeakReport:
     def summary(self) -> str:
         """One line on what was searched and found."""
         accepted = f"; accepted: {_kinds(self.accepted)}" if self.accepted else ""
+        of_nobody = f"{self.unnamed} utterance{'' if self.unnamed == 1 else 's'} without a speaker"
+        unnamed = f"; {of_nobody}, who may be anybody" if self.unnamed else ""
         return (
             f"{_lines(self.lines)} of training data searched for {self.sentences} sentences and "
-            f"{self.speakers} speakers: {_kinds(self.leaks)}{accepted}"
+            f"{self.speakers} speakers: {_kinds(self.leaks)}{accepted}{unnamed}"
         )
 
 
@@ -163,7 +165,7 @@ def find_leaks(
     The validation data are held in memory, the training data are read line by line.
 
     Args:
-        training: manifests (`.jsonl`) and text with a sentence a line, each also `.gz` or `.xz`.
+        training: manifests and text with a sentence a line, each also `.gz` or `.xz`.
         validation: manifests.
         rules: what counts as a leak; None is `LeakRules()`.
         progress: called with the number of lines searched so far, now and then.
@@ -179,8 +181,9 @@ def find_leaks(
         known.add(place, utterance)
     search = _Search(known)
     lines = 0
+    of_speech = {file for file in training if is_manifest(file)}
     for place, line in _lines_of(training):
-        if is_manifest(place.file):
+        if place.file in of_speech:
             utterance = _parse(place, line)
             if left_out and utterance.source in left_out.get(place.file, ()):
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import lzma
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,5 +45,17 @@ def _open(path: Path) -> TextIO:
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether a file is a manifest by its name: `.jsonl`, also compressed."""
-    return ".jsonl" in path.suffixes
+    """Whether a file is a manifest: named `.jsonl`, also compressed, or of a JSON object a line.
+
+    Raises:
+        TextFileError: it cannot be read.
+    """
+    if ".jsonl" in path.suffixes:
+        return True
+    if not path.is_file():  # what a pipe brings can be read but once
+        return False
+    first = next((line for line in read_lines(path) if line.strip()), "")
+    try:
+        return isinstance(json.loads(first), dict)
+    except ValueError:
+        return False

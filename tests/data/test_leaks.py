@@ -81,12 +81,28 @@ def test_a_shared_speaker_leaks(dev: Path, tmp_path: Path) -> None:
     assert str(leak) == f"speaker 'books/ben' of {dev}:2 is in {train}:2 and 1 line more"
 
 
+@pytest.mark.parametrize("name", ["train_manifest.json", "train", "train.json.gz"])
+def test_a_manifest_is_one_by_what_it_holds(dev: Path, tmp_path: Path, name: str) -> None:
+    written = manifest(tmp_path / "train.jsonl", spoken(QUOTE, "books/ben")).read_bytes()
+    train = tmp_path / name
+    train.write_bytes(gzip.compress(written) if name.endswith(".gz") else b"\n" + written)
+    leaks = find_leaks([train], [dev]).leaks
+    assert {leak.kind for leak in leaks} == {LeakKind.SPEAKER, LeakKind.SENTENCE}
+
+
+def test_text_in_braces_is_no_manifest(dev: Path) -> None:
+    report = search(dev, "{laughter} good morning", "", QUOTE)
+    assert only(report).kind is LeakKind.SENTENCE
+    assert report.lines == 2
+
+
 def test_nameless_speakers_are_counted_and_not_taken_for_one(tmp_path: Path) -> None:
     dev = manifest(tmp_path / "dev.jsonl", spoken("one"))
     train = manifest(tmp_path / "train.jsonl", spoken("two"), spoken("three"))
     report = find_leaks([train], [dev])
     assert report.leaks == []
     assert report.unnamed == 3
+    assert report.summary().endswith("no leak; 3 utterances without a speaker, who may be anybody")
 
 
 def test_a_shared_recording_leaks(dev: Path, tmp_path: Path) -> None:
