@@ -115,6 +115,20 @@ def test_commonvoice(tmp_path: Path, write: Write) -> None:
     ]
 
 
+def test_quotation_marks_of_commonvoice_are_not_those_of_csv(tmp_path: Path, write: Write) -> None:
+    write(tmp_path / "clips" / "1.mp3")
+    sentences = ['"Hello there', "plain", 'he said "yes"', '"Quoted"', '"another one', "last"]
+    rows = [f"ab12\t1.mp3\t{sentence}\t\n" for sentence in sentences]
+    (tmp_path / "train.tsv").write_text(
+        "".join(["client_id\tpath\tsentence\tage\n", *rows]), encoding="utf-8"
+    )
+    imported = import_corpus("commonvoice", tmp_path)
+    assert not imported.failures
+    assert [u.text for u in imported.utterances] == [
+        *("hello there", "plain", "he said yes", "quoted", "another one", "last")
+    ]
+
+
 def test_commonvoice_without_its_table(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("client_id\tfile\nx\ty\n")
     with pytest.raises(CorpusError, match=r"lacks the columns path, sentence"):
