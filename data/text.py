@@ -59,6 +59,7 @@ _OUTSIDE = re.compile(r"[^a-z' ]+")
 _NORMAL = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
 # Quotation marks look like apostrophes. One that opens a word is kept only in front of a clipped
 # word ('twas), one that closes a word only where speech drops or doubles a sound (boys', goin').
+_QUOTED_WORD = re.compile(r"(?<![a-z])'(?!n')([a-z]+(?:'[a-z]+)*)'(?![a-z])")
 _LOOSE_APOSTROPHE = re.compile(
     r"(?<![a-z])'(?!(?:tis|twas|twere|em|til|cause|n|round|bout)\b)|(?<![sno])'(?![a-z])|''+"
 )
@@ -103,6 +104,7 @@ def normalize(text: str) -> str:
     for symbol, spoken in (*_SYMBOLS.items(), *_LETTERS.items()):
         text = text.replace(symbol, spoken)
     text = _OUTSIDE.sub(" ", text)
+    text = _QUOTED_WORD.sub(r" \1 ", text)
     text = _LOOSE_APOSTROPHE.sub(" ", text)
     return " ".join(text.split())
 

@@ -36,6 +36,8 @@ from ossicle.data.text import BLANK, CHARACTERS, Tokenizer, fits_in_frames, norm
         ("naïve Ærø", "naive aero"),
         ("'quoted'", "quoted"),
         ("'twas the boys' turn", "'twas the boys' turn"),
+        ("he said 'no' and left ‘London’", "he said no and left london"),
+        ("'isn't' it?", "isn't it"),
         ("rock 'n' roll", "rock 'n' roll"),
         ("well-known — yes…", "well known yes"),
         ("", ""),
