@@ -25,6 +25,8 @@ from ossicle.data.text_file import read_lines
 
 Samples = NDArray[np.float32]
 
+CODECS = ("telephone", "opus", "mp3")
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -42,6 +44,18 @@ class AugmentConfig:
     gain_peak_range: tuple[float, float] = (-26.0, -1.0)  # dBFS of the loudest sample
     codec_probability: float = 0.1
     codecs: tuple[str, ...] = ("telephone", "telephone", "opus", "mp3")
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name.endswith("_probability") and not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}: give 0 to 1")
+            if name.endswith("_range") and not (len(value) == 2 and value[0] <= value[1]):
+                raise ValueError(f"{name} is {list(value)}: give the smallest and the largest")
+        for name, low in (("speed_range", 0.1), ("reverb_t60_range", 0.01), ("pause_range", 0.0)):
+            if not getattr(self, name)[0] >= low:
+                raise ValueError(f"{name} is {list(getattr(self, name))}: give {low} or more")
+        if unknown := sorted(set(self.codecs) - set(CODECS)):
+            raise ValueError(f"codecs has {unknown[0]!r}: there are {', '.join(CODECS)}")
 
 
 def _float32(samples: NDArray[np.floating[Any]]) -> Samples:
@@ -136,7 +150,7 @@ def pass_codec(samples: Samples, codec: str) -> Samples:
     elif codec in ("opus", "mp3"):
         wide = read_audio(encode(samples, *_COMPRESSED[codec]))
     else:
-        raise ValueError(f"unknown codec {codec!r}: use telephone, opus or mp3")
+        raise ValueError(f"unknown codec {codec!r}: use {', '.join(CODECS)}")
     # Resamplers and codecs may differ by a few samples at the end.
     fitted = np.zeros(len(samples), dtype=np.float32)
     length = min(len(wide), len(samples))
@@ -190,7 +204,7 @@ def load_noise(manifest: Path) -> tuple[list[Samples], list[Samples]]:
         except json.JSONDecodeError as error:
             raise ValueError(f"{place}: not valid JSON: {error}") from error
         kind = entry.get("kind") if isinstance(entry, dict) else None
-        if kind not in ("noise", "rir") or "audio_filepath" not in entry:
+        if kind not in ("noise", "rir") or not isinstance(entry.get("audio_filepath"), str):
             raise ValueError(f'{place}: needs "audio_filepath" and "kind" ("noise" or "rir")')
         try:
             samples = read_audio(manifest.parent / entry["audio_filepath"])

@@ -10,21 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from ossicle.data.audio import SAMPLE_RATE
 from ossicle.data.augment import AugmentConfig, Augmenter, load_noise
-from ossicle.data.bucketing import BucketSampler, Key
+from ossicle.data.bucketing import BucketSampler
 from ossicle.data.cache import PcmCache
-from ossicle.data.manifest import Utterance, iterate_manifest, read_manifest
+from ossicle.data.leaks import LeakRules
+from ossicle.data.manifest import iterate_manifest, read_manifest
+from ossicle.data.recordings import Item, Recordings, collate
 from ossicle.data.shared_text import HeldOutText
 from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames, normalize
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,15 @@ class DataConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
+        if not self.batch_seconds > 0:
+            raise ValueError(f"batch_seconds is {self.batch_seconds}: give more than 0")
+        if not 0 <= self.min_seconds < self.max_seconds:
+            raise ValueError(
+                f"min_seconds is {self.min_seconds} and max_seconds {self.max_seconds}: give 0 or "
+                "more, and more than that"
+            )
+        if self.workers < 0:
+            raise ValueError(f"workers is {self.workers}: give 0 or more")
         # The curves of training have this name.
         names = ["train", *(path.stem for path in self.validation)]
         if repeated := {name for name in names if names.count(name) > 1}:
@@ -98,98 +106,6 @@ class DataConfig:
                 f"the validation manifest {' and '.join(sorted(repeated))}.jsonl has a name that "
                 "another curve has: rename it"
             )
-
-
-class Batch(NamedTuple):
-    """Padded recordings and their targets.
-
-    Attributes:
-        samples: (B, N) float32, zeros behind each recording's end.
-        sample_counts: (B,) int64.
-        targets: (B, S) int64 token numbers, zeros behind each text's end.
-        target_counts: (B,) int64.
-        seed: for augmentation that happens after the batch is made.
-    """
-
-    samples: Tensor
-    sample_counts: Tensor
-    targets: Tensor
-    target_counts: Tensor
-    seed: int
-
-
-Item = tuple[NDArray[np.float32], list[int], int]
-"""Samples (N,), token numbers, and a seed for augmentation of the batch."""
-
-
-class Recordings(Dataset[Item]):
-    """Recordings of several caches in one list, augmented when an augmenter is given.
-
-    A worker needs to know nothing but the key.
-    """
-
-    def __init__(
-        self,
-        caches: Sequence[PcmCache],
-        rows: Sequence[tuple[int, int]],
-        tokenizer: Tokenizer,
-        *,
-        seed: int = 0,
-        augmenter: Augmenter | None = None,
-    ) -> None:
-        self._caches = caches
-        self._rows = rows
-        self._tokenizer = tokenizer
-        self._seed = seed
-        self._augmenter = augmenter
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def utterance(self, index: int) -> Utterance:
-        """The manifest's line behind `index`."""
-        cache, row = self._rows[index]
-        return self._caches[cache].utterances[row]
-
-    def clean(self, index: int) -> NDArray[np.float32]:
-        """Samples (N,) of a recording, not augmented."""
-        cache, row = self._rows[index]
-        return self._caches[cache][row]
-
-    @property
-    def durations(self) -> NDArray[np.float64]:
-        """Seconds of each recording before augmentation."""
-        by_cache = [cache.durations for cache in self._caches]
-        return np.array([by_cache[cache][row] for cache, row in self._rows])
-
-    def __getitem__(self, key: Key) -> Item:
-        cache, row = self._rows[key.recording]
-        samples = self._caches[cache][row]
-        tokens = self._tokenizer.encode(self._caches[cache].utterances[row].text)
-        rng = np.random.default_rng((self._seed, *key))
-        if self._augmenter is not None:
-            augmented = self._augmenter(samples, rng)
-            # Speech sped up may get too short for its text; then it is taken as spoken.
-            if fits_in_frames(tokens, len(augmented) // FRAME_SAMPLES):
-                samples = augmented
-        return samples, tokens, int(rng.integers(2**31))
-
-
-def collate(items: Sequence[Item]) -> Batch:
-    """Pad recordings and targets to the longest of each, samples to whole 40 ms frames."""
-    longest = max(len(samples) for samples, _, _ in items)
-    padded = np.zeros((len(items), -(-longest // FRAME_SAMPLES) * FRAME_SAMPLES), dtype=np.float32)
-    targets = np.zeros((len(items), max(len(t) for _, t, _ in items)), dtype=np.int64)
-    for i, (samples, tokens, _) in enumerate(items):
-        padded[i, : len(samples)] = samples
-        targets[i, : len(tokens)] = tokens
-    return Batch(
-        torch.from_numpy(padded),
-        torch.tensor([len(samples) for samples, _, _ in items]),
-        torch.from_numpy(targets),
-        torch.tensor([len(tokens) for _, tokens, _ in items]),
-        items[0][2],
-    )
 
 
 def choose_hours(manifest: Path, hours: float, seed: int) -> list[int]:
@@ -223,6 +139,7 @@ class SpeechDataModule(pl.LightningDataModule):
         config: manifests and batch size.
         augment: augmentation of training samples, or none.
         seed: of order, choice and augmentation.
+        rules: what counts as a sentence of the sets that are held out.
         progress: called while audio is decoded into the cache, with (done, in all).
     """
 
@@ -233,6 +150,7 @@ class SpeechDataModule(pl.LightningDataModule):
         *,
         seed: int,
         tokenizer: Tokenizer | None = None,
+        rules: LeakRules | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         super().__init__()
@@ -240,6 +158,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.tokenizer = tokenizer or Tokenizer()
         self._augment = augment
         self._seed = seed
+        self._rules = rules or LeakRules()
         self._progress = progress
         self.census = Census()
         self._train: Recordings | None = None
@@ -310,9 +229,13 @@ class SpeechDataModule(pl.LightningDataModule):
         weights: list[float] = []
         census = self.census
         held_out = HeldOutText(
-            utterance.text
-            for manifest in self.config.held_out
-            for utterance in read_manifest(manifest)
+            (
+                utterance.text
+                for manifest in self.config.held_out
+                for utterance in read_manifest(manifest)
+            ),
+            self._rules.sentence_words,
+            self._rules.run_words,
         )
         for number, (train_set, cache) in enumerate(zip(self.config.train, caches, strict=True)):
             durations = cache.durations
@@ -380,6 +303,12 @@ class SpeechDataModule(pl.LightningDataModule):
             skip=0 if self._has_started else skip,
         )
         self._has_started = True
+        if not len(sampler):
+            raise ValueError(
+                f"an epoch has no batch: {60 * self.train_hours:.3g} minutes of speech, and "
+                f"batch_seconds is {self.config.batch_seconds:g}; add recordings, repeat them, or "
+                "train on fewer devices"
+            )
         workers = self.config.workers
         return DataLoader(
             self.train_recordings,

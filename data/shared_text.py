@@ -77,14 +77,20 @@ class HeldOutText:
 
     Args:
         texts: the sentences.
+        sentence_words, run_words: what counts as shared, as of `SentenceIndex`.
 
     Attributes:
         left_out: how many sentences `leave_out` has left out so far.
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(
+        self,
+        texts: Iterable[str],
+        sentence_words: int = SENTENCE_WORDS,
+        run_words: int = RUN_WORDS,
+    ) -> None:
         self.left_out = 0
-        self._index = SentenceIndex()
+        self._index = SentenceIndex(sentence_words, run_words)
         for text in texts:
             self._index.add(text)
 

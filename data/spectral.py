@@ -27,6 +27,13 @@ class VocalTractWarp:
     probability: float = 0.5
     factors: tuple[float, float] = (0.88, 1.12)
 
+    def __post_init__(self) -> None:
+        if not (len(self.factors) == 2 and 0.5 <= self.factors[0] <= self.factors[1] <= 2):
+            raise ValueError(
+                f"factors of vocal_tract is {list(self.factors)}: give the smallest and the "
+                "largest, 0.5 to 2"
+            )
+
     KNEE = 4800.0  # hertz, above which the warp bends back to meet the top of the axis
 
     def matrices(self, centres: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float32]:

@@ -43,6 +43,10 @@ class FeatureConfig:
     high_hertz: float = 8000.0
     floor: float = 1e-7  # added to mel power: below the quantisation noise of quiet 16-bit speech
 
+    def __post_init__(self) -> None:
+        if self.mel_bins < 4 or self.mel_bins % 4:  # halved by each convolution
+            raise ValueError(f"features.mel_bins is {self.mel_bins}: give a multiple of 4")
+
 
 MEMORY_CELLS = ("lstm-no-forget", "lstm", "lstm-peephole", "lstm-coupled")
 """Recurrent cells that carry a memory beside their hidden state."""
@@ -84,6 +88,15 @@ class NetworkConfig:
     lookahead: int = 4
     dropout: float = 0.1
     recurrence: RecurrenceConfig = field(default_factory=RecurrenceConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "hidden", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"network.{name} is {getattr(self, name)}: give 1 or more")
+        if self.lookahead < 0:
+            raise ValueError(f"network.lookahead is {self.lookahead}: give 0 frames or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"network.dropout is {self.dropout}: give 0 or more, less than 1")
 
 
 UNITS = {"letters": CHARACTERS, "phonemes": (" ", *PHONEMES)}

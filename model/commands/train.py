@@ -58,9 +58,12 @@ def train_command(
         raise fail(f"--accelerator is {accelerator!r}: use auto, cpu or gpu", code=2)
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise fail("--accelerator gpu, but torch sees no GPU: use cpu or auto", code=2)
+    if accelerator == "auto":
+        # Lightning would take Apple's GPU too, for which torch has no CTC loss.
+        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
-    if accelerator == "cpu" or not torch.cuda.is_available():
+    if accelerator == "cpu":
         keep_freed_memory()
     folder = run or Path("runs") / config.stem
     refused = (RunExistsError, FolderInUseError, ManifestError, CacheError, ValueError, OSError)
@@ -106,8 +109,11 @@ def export_command(
         ),
     ] = None,
     share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of --average-with in the mean.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of --average-with in the mean.", show_default="0.5"
+        ),
+    ] = None,
     audio: Annotated[
         Path | None,
         typer.Option(help="Recording for the parity check; default: the bundled sample."),
@@ -147,18 +153,21 @@ def export_command(
         return load_weights(path.parent)
 
     if is_language_checkpoint(checkpoint):
-        if name or audio or average_with:
+        if name or audio or average_with or share is not None:
             raise fail(
-                f"{checkpoint} is of a language model: leave out --name, --audio, --average-with",
+                f"{checkpoint} is of a language model: leave out --name, --audio, --average-with "
+                "and --share",
                 code=2,
             )
         _export_language_model(checkpoint, folder)
         return
+    if share is not None and average_with is None:
+        raise fail(f"--share {share:g} is of no use without --average-with", code=2)
     try:
         samples = read_audio(audio or sample_path())
         network = load(checkpoint)
         if average_with is not None:
-            average(network, load(average_with), share)
+            average(network, load(average_with), 0.5 if share is None else share)
         if network.config.units == "phonemes":
             copy_dictionary(checkpoint.parent, folder)
         export(network, folder, name=name)

@@ -17,7 +17,7 @@ import torch
 import yaml
 from ossicle.data.bucketing import Key
 from ossicle.data.cache import PcmCache
-from ossicle.data.datamodule import Batch, Recordings, collate
+from ossicle.data.recordings import Batch, Recordings, collate
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import CELL_NAMES, FRAME_SECONDS, RecurrenceConfig
 from ossicle.model.decoding.hypothesis import GreedyDecoder

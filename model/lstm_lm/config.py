@@ -51,6 +51,14 @@ class TextSet:
                 raise ValueError(f"{name} of {self.path} is {value}: give 0 or more")
 
 
+def curve_name(path: Path) -> str:
+    """What a validation text's curve is called: the file's name without its kind."""
+    name = path.name
+    for suffix in (".gz", ".xz", ".jsonl", ".json", ".txt"):
+        name = name.removesuffix(suffix)
+    return name
+
+
 @dataclass(frozen=True)
 class TextConfig:
     """Texts and how they are cut.
@@ -66,6 +74,14 @@ class TextConfig:
     validation: tuple[Path, ...] = ()
     window: int = 64
     batch: int = 64
+
+    def __post_init__(self) -> None:
+        names = ["train", *map(curve_name, self.validation)]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(
+                f"the validation text {' and '.join(sorted(repeated))} has a name that another "
+                "curve has: rename it"
+            )
 
 
 @dataclass(frozen=True)
@@ -90,7 +106,7 @@ class LanguageTrainingConfig(RunConfig):
     def __post_init__(self) -> None:
         if self.kind != KIND:
             raise ValueError(f"kind is {self.kind!r}: the one there is is {KIND}")
-        self.check_precision()
+        self.check_run()
 
 
 def is_language_model(path: Path) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from ossicle.model.lstm_lm.config import LanguageTrainingConfig
+from ossicle.model.lstm_lm.config import LanguageTrainingConfig, curve_name
 from ossicle.model.lstm_lm.network import LanguageNetwork
 from ossicle.model.lstm_lm.text import Text, read_sentences
 from ossicle.model.lstm_lm.units import Units, learn_units
@@ -111,7 +111,7 @@ class TextDataModule(pl.LightningDataModule):
     @property
     def validation_names(self) -> list[str]:
         """Names of the validation texts, from their file names."""
-        return [path.name.split(".")[0] for path in self.config.data.validation]
+        return [curve_name(path) for path in self.config.data.validation]
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Batches (S + 1, B) of the trainer's epoch, to be asked for anew in each epoch.

@@ -61,6 +61,7 @@ class Text:
 
         Raises:
             TextFileError, ManifestError: a file cannot be read or is not valid.
+            ValueError: a manifest lacks a source that is weighed.
         """
         held_out = HeldOutText(
             sentence for path in validation for sentence, _ in read_sentences(path)
@@ -70,7 +71,9 @@ class Text:
         fresh = count(1)
         row, starts, weights = array("I"), array("q"), array("f")
         for text_set in texts:
+            lacking = set(text_set.sources)
             for sentence, source in read_sentences(text_set.path):
+                lacking.discard(source)
                 weight = text_set.repeat * text_set.sources.get(source, 1.0)
                 if weight == 0:
                     continue
@@ -85,6 +88,11 @@ class Text:
                     if number is None:
                         number = numbers[word] = next(fresh)
                     row.append(number)
+            if lacking:
+                raise ValueError(
+                    f"{text_set.path} has no sentence of the source {sorted(lacking)[0]!r}: leave "
+                    "it out or spell it as the manifest does"
+                )
         row.append(0)
         return cls(
             tuple(numbers),

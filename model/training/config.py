@@ -71,14 +71,18 @@ class RunConfig:
     optim: OptimConfig
     seed: int
     precision: str
+    validate_every: int
     checkpoint_every: int
 
-    def check_precision(self) -> None:
-        """Refuse a precision that training cannot use.
+    def check_run(self) -> None:
+        """Refuse what no run can do.
 
         Raises:
-            ValueError: naming it and those that will do.
+            ValueError: naming it and what will do.
         """
+        for name in ("validate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more")
         if self.precision not in ("bf16-mixed", "32-true"):
             raise ValueError(
                 f"precision is {self.precision!r}: use bf16-mixed or 32-true (float16 overflows)"
@@ -138,7 +142,12 @@ class TrainingConfig(RunConfig):
     pronunciations: Path | None = None
 
     def __post_init__(self) -> None:
-        self.check_precision()
+        self.check_run()
+        if self.data.noise is not None and self.augment is None:
+            raise ValueError(
+                f"data.noise is {self.data.noise}, which augment mixes in, and there is no "
+                "augment: add it, or leave noise out"
+            )
         if self.model.units == "phonemes" and self.pronunciations is None:
             raise ValueError(
                 "model.units is phonemes: name a folder with a pronouncing dictionary under "

@@ -9,7 +9,7 @@ from typing import Any
 import jiwer
 import pytorch_lightning as pl
 import torch
-from ossicle.data.datamodule import Batch
+from ossicle.data.recordings import Batch
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from ossicle.model.decoding.hypothesis import GreedyDecoder

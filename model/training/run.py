@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -22,14 +23,16 @@ from ossicle.model.training.allocator import give_back_freed_memory
 from ossicle.model.training.config import RunConfig
 from ossicle.model.training.curves import keep_curves, next_part
 from pytorch_lightning.callbacks import (
-    EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
     TQDMProgressBar,
+    WeightAveraging,
 )
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
 
 RESUME = "resume.ckpt"
+TENSORBOARD = "tensorboard"
 
 
 class RunExistsError(RuntimeError):
@@ -62,6 +65,42 @@ class Stretches(pl.Callback):
         """Go on from a checkpoint."""
         self._seconds_before = state_dict["seconds"]
         self.commits = list(dict.fromkeys([*state_dict["commits"], *self.commits]))
+
+
+class ValidateAtEnd(pl.Callback):
+    """Judges the last weights too, which few runs end an epoch with."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Ask Lightning for a validation after the last step."""
+        if trainer.global_step == trainer.max_steps:
+            trainer.check_val_every_n_epoch = 1
+            trainer.should_stop = True
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps `best.ckpt`, and goes on from what that file itself says of its score.
+
+    A run may go on in a copy of its folder, or from a checkpoint before the best one.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        path = Path(str(self.dirpath)) / f"{self.filename}.ckpt"
+        if not path.is_file():
+            return
+        best = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+        score = best["callbacks"][self.state_key]["best_model_score"]
+        super().load_state_dict(
+            state_dict
+            | {
+                "dirpath": self.dirpath,
+                "best_model_score": score,
+                "best_model_path": str(path),
+                "best_k_models": {str(path): score},
+                "kth_best_model_path": str(path),
+                "kth_value": score,
+            }
+        )
 
 
 class GiveBackMemory(pl.Callback):
@@ -99,6 +138,10 @@ def claim(run: Path, resume: bool) -> Iterator[None]:
     # With several GPUs, Lightning starts the whole command once for each of them.
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     with only_writer(run) if first else nullcontext():
+        if first and not resume:
+            # Of a run that was stopped before its first checkpoint.
+            for curves in (run / "curves", run / TENSORBOARD):
+                shutil.rmtree(curves, ignore_errors=True)
         yield
 
 
@@ -138,7 +181,7 @@ def fit(
         log_every_n_steps=min(20, max(config.optim.steps // 10, 1)),
         logger=[
             CSVLogger(run, name="", version=next_part(run)),
-            TensorBoardLogger(run, name="", version="tensorboard"),
+            TensorBoardLogger(run, name="", version=TENSORBOARD),
         ],
         callbacks=[stretches, *_callbacks(config, run, monitor, quiet), *callbacks],
         enable_progress_bar=not quiet,
@@ -148,6 +191,7 @@ def fit(
     # The samplers do go on inside an epoch; the folder is the run's own.
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message="The dirpath has changed")
     try:
         trainer.fit(
             module,
@@ -172,10 +216,10 @@ def fit(
 
 def _callbacks(config: RunConfig, run: Path, monitor: str, quiet: bool) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [
-        # Averaging starts after the warm-up: earlier weights are noise.
-        EMAWeightAveraging(
-            decay=config.optim.ema_decay,
-            update_starting_at_step=min(config.optim.warmup_steps, config.optim.steps // 2),
+        WeightAveraging(
+            avg_fn=moving_average(
+                config.optim.ema_decay, min(config.optim.warmup_steps, config.optim.steps // 2)
+            )
         ),
         ModelCheckpoint(
             run,
@@ -187,14 +231,27 @@ def _callbacks(config: RunConfig, run: Path, monitor: str, quiet: bool) -> list[
         GiveBackMemory(),
     ]
     if config.data.validation:
-        callbacks.append(
-            ModelCheckpoint(
-                run, filename="best", monitor=monitor, mode="min", enable_version_counter=False
-            )
+        best = BestCheckpoint(
+            run, filename="best", monitor=monitor, mode="min", enable_version_counter=False
         )
+        callbacks += [ValidateAtEnd(), best]
     if not quiet:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
     return callbacks
+
+
+def moving_average(decay: float, start: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """An exponential moving average of weights that begins after so many steps.
+
+    The weights before are noise, of which nothing may stay; until then the average is the weights.
+    """
+
+    def average(averaged: Tensor, current: Tensor, steps: Tensor) -> Tensor:
+        # Not a branch: on a GPU that would wait for each tensor's number.
+        share = torch.where(steps < start, 1.0, 1 - decay)
+        return torch.lerp(averaged, current, share.to(averaged.dtype))
+
+    return average
 
 
 def record(

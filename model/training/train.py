@@ -107,6 +107,7 @@ def train(
             config.augment,
             seed=config.seed,
             tokenizer=tokenizer_of(config, run, resume),
+            rules=config.leaks,
             progress=progress,
         )
         data.prepare_data()
@@ -169,10 +170,11 @@ def check_leaks(data: DataConfig, rules: LeakRules) -> str:
         LeakError: naming what is shared.
     """
     judges = list(dict.fromkeys([*data.validation, *data.held_out]))
-    left_out = {
-        s.manifest: {source for source, repeat in s.sources.items() if repeat == 0}
-        for s in data.train
-    }
+    left_out: dict[Path, set[str]] = {}
+    for train_set in data.train:
+        sources = {source for source, repeat in train_set.sources.items() if repeat == 0}
+        # A manifest may come twice: what one of them trains on is trained on.
+        left_out[train_set.manifest] = left_out.get(train_set.manifest, sources) & sources
     report = find_leaks([s.manifest for s in data.train], judges, rules, left_out=left_out)
     # Shared sentences of those that are held out never reach a batch.
     texts = (LeakKind.SENTENCE, LeakKind.RUN)

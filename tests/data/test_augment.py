@@ -102,7 +102,7 @@ def test_telephone_has_no_high_frequencies() -> None:
 
 
 def test_unknown_codec_is_named(speech: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="unknown codec 'gsm': use telephone, opus or mp3"):
+    with pytest.raises(ValueError, match="unknown codec 'gsm': use telephone, opus, mp3"):
         pass_codec(speech, "gsm")
 
 

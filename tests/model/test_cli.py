@@ -113,6 +113,20 @@ def test_interrupted_training_says_how_to_go_on(
     assert message in " ".join(result.output.split())
 
 
+@pytest.mark.parametrize(("cuda", "taken"), [(True, "gpu"), (False, "cpu")])
+def test_auto_takes_no_gpu_but_cuda(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: bool, taken: str
+) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    monkeypatch.setattr(
+        "ossicle.model.training.train.train", lambda *_, **options: seen.append(options)
+    )
+    result = ossicle("train", config, "--run", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert seen == [{"resume": False, "accelerator": taken, "devices": 1}]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -126,6 +140,7 @@ def test_interrupted_training_says_how_to_go_on(
         (["export", "absent.ckpt", "NEW"], "absent.ckpt"),
         (["export", "CONFIG", "NEW"], "is no checkpoint"),
         (["export", "absent.ckpt", "NEW", "--audio", "absent.wav"], "absent.wav"),
+        (["export", "absent.ckpt", "NEW", "--share", "0.3"], "of no use without --average-with"),
     ],
 )
 def test_refusals_name_the_value(

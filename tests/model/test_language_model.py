@@ -21,6 +21,7 @@ from ossicle.model.lstm_lm.config import (
     LanguageTrainingConfig,
     TextConfig,
     TextSet,
+    curve_name,
     is_language_model,
 )
 from ossicle.model.lstm_lm.export import (
@@ -273,12 +274,25 @@ class TestTraining:
         training = json.loads({p.key: p.value for p in stored}["training"])
         assert training["config"]["optim"]["steps"] == training["run"]["steps"] == 4
 
+        shared = ossicle("export", run / "resume.ckpt", tmp_path / "model", "--share", "0.2")
+        assert shared.exit_code == 2
         named = ossicle("export", run / "resume.ckpt", tmp_path / "model", "--name", "poet")
         assert named.exit_code == 2
         assert "leave out --name, --audio, --average-with" in " ".join(named.output.split())
         several = ossicle("train", path, "--run", tmp_path / "new", "--devices", 2)
         assert several.exit_code == 2
         assert "a language model trains on one" in " ".join(several.output.split())
+
+    def test_a_source_that_no_sentence_has_is_refused(self, texts: TextConfig) -> None:
+        misspelt = replace(texts.train[1], sources={"wakes": 0.0})
+        with pytest.raises(ValueError, match=r"train\.jsonl has no sentence of the source 'wakes'"):
+            Text.read([misspelt])
+
+    def test_curves_of_two_texts_have_two_names(self, texts: TextConfig, tmp_path: Path) -> None:
+        config = replace(texts, validation=(tmp_path / "dev.a.jsonl", tmp_path / "dev.b.txt.xz"))
+        assert [curve_name(path) for path in config.validation] == ["dev.a", "dev.b"]
+        with pytest.raises(ValueError, match="validation text dev has a name that another"):
+            replace(texts, validation=(tmp_path / "dev.jsonl", tmp_path / "dev.txt"))
 
     def test_a_damaged_checkpoint_is_named(self, texts: TextConfig, tmp_path: Path) -> None:
         (tmp_path / "resume.ckpt").write_bytes(b"nothing")

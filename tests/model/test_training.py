@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from matplotlib.image import imread
-from ossicle.data.augment import AugmentConfig
-from ossicle.data.datamodule import Batch, DataConfig, SpeechDataModule, TrainSet, collate
+from ossicle.data.datamodule import DataConfig, SpeechDataModule, TrainSet
 from ossicle.data.folder_lock import FolderInUseError, only_writer
 from ossicle.data.leaks import LeakError, LeakRules
-from ossicle.data.manifest import manifest_digest, read_manifest, write_manifest
-from ossicle.data.spectral import Equalizer, SpecAugment, VocalTractWarp
+from ossicle.data.manifest import read_manifest, write_manifest
+from ossicle.data.recordings import Batch, collate
+from ossicle.data.spectral import Equalizer
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
 from ossicle.model.decoding.hypothesis import GreedyDecoder
@@ -33,32 +26,9 @@ from ossicle.model.training.curves import read_curves
 from ossicle.model.training.losses import ctc_loss, disagreement
 from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.partition import log_partition
-from ossicle.model.training.run import RESUME, RunExistsError
-from ossicle.model.training.train import PLATEAU, check_leaks, resume_point, train
-
-TINY = ModelConfig(network=NetworkConfig(channels=4, hidden=32, layers=2, lookahead=2, dropout=0.1))
-
-
-def configuration(manifest: Path, **changes) -> TrainingConfig:
-    return TrainingConfig(
-        data=DataConfig(
-            train=(TrainSet(manifest),),
-            validation=(manifest,),
-            cache=manifest.parent / "cache",
-            batch_seconds=4,
-            workers=0,
-        ),
-        optim=OptimConfig(steps=14, warmup_steps=4, learning_rate=3e-3),
-        model=TINY,
-        augment=AugmentConfig(noise_probability=0),
-        vocal_tract=VocalTractWarp(),
-        equalizer=Equalizer(),
-        spec_augment=SpecAugment(),
-        precision="32-true",
-        checkpoint_every=3,
-        leaks=None,  # what a few steps learn shows on what they were trained on
-        **changes,
-    )
+from ossicle.model.training.run import RunExistsError
+from ossicle.model.training.train import check_leaks, train
+from tiny_run import TINY, configuration
 
 
 def test_overfits_one_batch(sample: np.ndarray) -> None:
@@ -205,111 +175,6 @@ def test_dropout_of_a_step_repeats_for_any_seed(seed: int) -> None:
     torch.testing.assert_close(torch.rand(4), first, atol=0, rtol=0)
 
 
-def test_another_model_cannot_take_over_a_run(manifest: Path, tmp_path: Path) -> None:
-    config = configuration(manifest)
-    config = replace(config, optim=replace(config.optim, steps=1))
-    run = tmp_path / "run"
-    train(config, run, accelerator="cpu", quiet=True)
-    recorded = (run / "config.yaml").read_text()
-    wider = replace(config, model=replace(TINY, network=replace(TINY.network, hidden=48)))
-    with pytest.raises(ValueError, match=r"resume\.ckpt does not fit"):
-        train(wider, run, resume=True, accelerator="cpu", quiet=True)
-    assert (run / "config.yaml").read_text() == recorded
-
-
-@pytest.mark.timeout(240)
-def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) -> None:
-    """A run that is killed in the middle of an epoch ends with the weights of one that was not."""
-    config = configuration(manifest)
-    whole = train(config, tmp_path / "whole", accelerator="cpu", quiet=True)
-
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config.to_dict()))
-    script = (
-        "import time; from pathlib import Path; import pytorch_lightning as pl, torch\n"
-        "from ossicle.model.training.train import train\n"
-        "from ossicle.model.training.module import SpeechModule\n"
-        "from ossicle.model.training.config import TrainingConfig\n"
-        "torch.set_num_threads(1); step = SpeechModule.training_step\n"
-        "def slow(self, *a):\n"
-        "    if self.global_step == 8: print('step 8', flush=True); time.sleep(60)\n"
-        "    return step(self, *a)\n"
-        "SpeechModule.training_step = slow\n"
-        f"train(TrainingConfig.load(Path({str(path)!r})), Path({str(tmp_path / 'cut')!r}),"
-        " accelerator='cpu', quiet=True)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == "step 8":
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert (tmp_path / "cut" / "resume.ckpt").exists()
-
-    resumed = train(config, tmp_path / "cut", resume=True, accelerator="cpu", quiet=True)
-    assert resumed.global_step == whole.global_step == 14
-    for (name, a), b in zip(
-        whole.network.state_dict().items(), resumed.network.state_dict().values(), strict=True
-    ):
-        torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-4, msg=name)
-
-    continued, uncut = read_curves(tmp_path / "cut"), read_curves(tmp_path / "whole")
-    assert uncut["train/loss"]
-    # Fourteen steps are two whole epochs of five batches, each validated, and a part of a third.
-    assert len(uncut["cuts/cer"]) == len(continued["cuts/cer"]) == 2
-    assert continued["train/loss"][-1][1] == pytest.approx(uncut["train/loss"][-1][1], rel=1e-3)
-
-    kept = (tmp_path / "cut" / "curves.csv").read_text().splitlines()
-    assert [line for line in kept if line.startswith("train/loss,13,")]
-    assert imread(tmp_path / "cut" / "curves.png").shape[1] > 800
-
-    facts = json.loads((tmp_path / "cut" / "run.json").read_text())
-    assert facts["steps"] == 14
-    assert facts["census"]["kept"] == 16
-    assert facts["manifests"][manifest.as_posix()] == manifest_digest(manifest)
-    assert len(facts["git_commits"]) == 1
-
-
-def test_a_finished_run_can_be_made_longer(manifest: Path, tmp_path: Path) -> None:
-    """It goes on from where the learning rate began to fall, as if it had been that long."""
-    config = configuration(manifest)
-    short = replace(config, optim=replace(config.optim, steps=9))
-    assert short.optim.decay_start < config.optim.decay_start
-    whole = train(config, tmp_path / "whole", accelerator="cpu", quiet=True)
-    train(short, tmp_path / "grown", accelerator="cpu", quiet=True)
-    grown = train(config, tmp_path / "grown", resume=True, accelerator="cpu", quiet=True)
-    assert grown.global_step == 14
-    for (name, a), b in zip(
-        whole.network.state_dict().items(), grown.network.state_dict().values(), strict=True
-    ):
-        torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-4, msg=name)
-
-
-def test_what_a_longer_run_has_trained_is_not_lost_when_it_stops(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = configuration(manifest)
-    short, whole = (replace(config, optim=replace(config.optim, steps=n)) for n in (6, 30))
-    run = tmp_path / "run"
-    train(short, run, accelerator="cpu", quiet=True)
-    assert short.optim.decay_start < 12 < whole.optim.decay_start
-    ended = SpeechModule.on_train_batch_end
-
-    def stop(self: SpeechModule, *arguments) -> None:
-        ended(self, *arguments)
-        if self.global_step == 13:
-            raise KeyboardInterrupt
-
-    # Its first stretch goes on from the plateau of the short run, the next from where it stopped.
-    assert resume_point(run, whole) == run / PLATEAU
-    monkeypatch.setattr(SpeechModule, "on_train_batch_end", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(whole, run, resume=True, accelerator="cpu", quiet=True)
-    assert resume_point(run, whole) == run / RESUME
-    assert torch.load(run / RESUME, weights_only=False)["global_step"] == 12
-
-
 def test_leaks_of_validation_data_are_refused(manifest: Path) -> None:
     config = replace(configuration(manifest), leaks=LeakRules())
     with pytest.raises(LeakError, match=r"recordings? of the validation data"):
@@ -344,6 +209,49 @@ def test_sentences_of_held_out_data_are_left_out(manifest: Path, tmp_path: Path)
     assert module.census.kept == len(rows) - 2
     with pytest.raises(LeakError, match="held_out"):
         check_leaks(replace(data, validation=data.held_out, held_out=()), LeakRules())
+
+
+def test_held_out_data_are_what_the_rules_say(manifest: Path, tmp_path: Path) -> None:
+    rows = read_manifest(manifest)
+    write_manifest(tmp_path / "spoken.jsonl", [replace(rows[0], text="a b c"), *rows[1:]])
+    judged = replace(rows[0], audio_filepath=tmp_path / "elsewhere.flac", text="a b c")
+    write_manifest(tmp_path / "judged.jsonl", [judged])
+    config = configuration(tmp_path / "spoken.jsonl")
+    data = replace(config.data, validation=(), held_out=(tmp_path / "judged.jsonl",))
+    for rules, left_out in ((None, 0), (LeakRules(sentence_words=3), 1)):
+        module = SpeechDataModule(data, None, seed=1, rules=rules)
+        module.setup()
+        assert module.census.held_out == left_out
+
+
+def test_a_manifest_that_comes_twice_is_searched(manifest: Path, tmp_path: Path) -> None:
+    rows = [replace(row, source="own") for row in read_manifest(manifest)]
+    write_manifest(tmp_path / "all.jsonl", rows)
+    write_manifest(tmp_path / "judged.jsonl", rows[:1])
+    trained = TrainSet(tmp_path / "all.jsonl")
+    without = replace(trained, sources={"own": 0.0})
+    data = DataConfig(train=(trained, without), validation=(tmp_path / "judged.jsonl",))
+    with pytest.raises(LeakError, match="1 recording"):
+        check_leaks(data, LeakRules())
+
+
+def test_an_epoch_without_a_batch_is_refused(manifest: Path, tmp_path: Path) -> None:
+    config = configuration(manifest)
+    rare = replace(config.data.train[0], repeat=1e-6)
+    with pytest.raises(ValueError, match="an epoch has no batch"):
+        train(
+            replace(config, data=replace(config.data, train=(rare,))),
+            tmp_path / "run",
+            accelerator="cpu",
+            quiet=True,
+        )
+
+
+def test_noise_needs_augmentation(manifest: Path) -> None:
+    config = configuration(manifest)
+    data = replace(config.data, noise=Path("noise.jsonl"))
+    with pytest.raises(ValueError, match=r"data\.noise is noise\.jsonl, .* no augment"):
+        replace(config, data=data, augment=None)
 
 
 def test_runs_are_not_overwritten(manifest: Path, tmp_path: Path) -> None:
@@ -399,6 +307,31 @@ def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message:
         ("data: {train: []}\noptim: {steps: 5}\nprecision: 16-mixed", "use bf16-mixed or 32-true"),
         ("data: {train: []}\noptim: {steps: -1}", "steps is -1"),
         ("just words", "no keys"),
+        *(
+            (f"{{data: {{train: []}}, optim: {{steps: 5}}, {values}}}", message)
+            for values, message in [
+                ("validate_every: 0", "validate_every is 0"),
+                ("checkpoint_every: 0", "checkpoint_every is 0"),
+                ("model: {features: {mel_bins: 82}}", "mel_bins is 82: give a multiple of 4"),
+                ("model: {network: {lookahead: -1}}", "network.lookahead is -1"),
+                ("model: {network: {channels: 0}}", "network.channels is 0"),
+                ("model: {network: {dropout: 1.5}}", "network.dropout is 1.5"),
+                ("vocal_tract: {factors: [0, 0]}", "factors of vocal_tract"),
+                ("vocal_tract: {factors: [1.2, 0.8]}", "factors of vocal_tract"),
+                ("augment: {speed_range: [1.2, 0.8]}", "speed_range is .*smallest and the largest"),
+                ("augment: {speed_range: [0, 1]}", "speed_range is .* give 0.1 or more"),
+                ("augment: {codec_probability: 5}", "codec_probability is 5"),
+                ("augment: {codecs: [amr]}", "codecs has 'amr'"),
+            ]
+        ),
+        *(
+            (f"{{data: {{train: [], {values}}}, optim: {{steps: 5}}}}", message)
+            for values, message in [
+                ("batch_seconds: -5", "batch_seconds is -5"),
+                ("min_seconds: 30", "min_seconds is 30"),
+                ("workers: -1", "workers is -1"),
+            ]
+        ),
         ("a: [", "cannot read"),
     ],
 )
