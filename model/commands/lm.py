@@ -32,7 +32,8 @@ _MODEL = "A language model, lm.ngram, or a model folder with one."
 def train_command(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT", help=_TEXTS)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File to write: lm.ngram in a model folder.")
+        Path,
+        typer.Option("--output", "-o", help="File to write, or model folder to write lm.ngram in."),
     ],
     order: Annotated[int, typer.Option(help="Words in the longest n-grams, 2 to 6.")] = 4,
     vocabulary: Annotated[int, typer.Option(help="Words to know at most.")] = 60_000,
@@ -97,6 +98,7 @@ def train_command(
     from ossicle.model.ngram.text import TextSource, WordList
     from ossicle.model.ngram.training import NgramTrainingConfig, train_ngrams
 
+    output = _model_file(output)
     try:
         trie = train_ngrams(
             [TextSource.parse(text) for text in texts],

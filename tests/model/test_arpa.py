@@ -168,11 +168,12 @@ def test_lm_train_mixes_it(telephone: Path, tmp_path: Path) -> None:
         lm_app,
         [
             *("train", str(novel), "--arpa", str(tmp_path / "telephone.arpa.gz")),
-            *("--validation", str(tmp_path / "judged.txt"), "--output", str(path)),
+            *("--validation", str(tmp_path / "judged.txt"), "--output", str(tmp_path)),
         ],
     )
     assert result.exit_code == 0, result.output
     assert "of telephone.arpa.gz" in result.output
+    assert str(path) in result.output.replace("\n", "")
     model = NgramModel.load(path)
     assert {"press", "one", "two", "captain"} <= set(model.words)
     first, one, _ = np.exp(model.judge(["press one"])[0])
