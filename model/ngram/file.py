@@ -44,43 +44,6 @@ class NgramError(ValueError):
     """An n-gram model cannot be read or made; the message names the file and the remedy."""
 
 
-@dataclass(frozen=True)
-class NgramTrie:
-    """All n-grams of a back-off model, in breadth-first order.
-
-    G is the number of n-grams, S the number of those that are continued, plus one: the empty
-    n-gram, which comes first and is continued by all single words.
-
-    Attributes:
-        words: sorted.
-        order: words in the longest n-grams.
-        numbers: (G,) int32, the number of the last word of each n-gram.
-        continuations: (G,) int32, how many n-grams continue each n-gram by one word.
-        log_probs: (G,) float32, natural logarithm of the last word's probability after the others.
-        back_offs: (S,) float32, natural logarithm of the back-off weight after each n-gram that is
-            continued; of the empty one, 0.
-        about: facts that the maker wants to be known: texts, settings, perplexities.
-    """
-
-    words: tuple[str, ...]
-    order: int
-    numbers: NDArray[np.int32]
-    continuations: NDArray[np.int32]
-    log_probs: NDArray[np.float32]
-    back_offs: NDArray[np.float32]
-    about: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def counts(self) -> list[int]:
-        """How many n-grams there are of each order from 1 on."""
-        counts = [len(self.words) + SPECIAL_NUMBERS]
-        start = 0
-        for _ in range(1, self.order):
-            counts.append(int(self.continuations[start : start + counts[-1]].sum()))
-            start += counts[-2]
-        return counts
-
-
 class ProbabilityCode:
     """Natural logarithms of probabilities in 8 bits, finer where probabilities are large.
 
@@ -113,6 +76,46 @@ class ProbabilityCode:
         return self._values[codes]
 
 
+@dataclass(frozen=True)
+class NgramTrie:
+    """All n-grams of a back-off model, in breadth-first order.
+
+    G is the number of n-grams, S the number of those that are continued, plus one: the empty
+    n-gram, which comes first and is continued by all single words.
+
+    Attributes:
+        words: sorted.
+        order: words in the longest n-grams.
+        numbers: (G,) int32, the number of the last word of each n-gram.
+        continuations: (G,) int32, how many n-grams continue each n-gram by one word.
+        codes: (G,) uint8, by `code`, natural logarithm of the last word's probability after the
+            others.
+        code: of all codes.
+        back_offs: (S,) float32, natural logarithm of the back-off weight after each n-gram that is
+            continued; of the empty one, 0.
+        about: facts that the maker wants to be known: texts, settings, perplexities.
+    """
+
+    words: tuple[str, ...]
+    order: int
+    numbers: NDArray[np.int32]
+    continuations: NDArray[np.int32]
+    codes: NDArray[np.uint8]
+    code: ProbabilityCode
+    back_offs: NDArray[np.float32]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> list[int]:
+        """How many n-grams there are of each order from 1 on."""
+        counts = [len(self.words) + SPECIAL_NUMBERS]
+        start = 0
+        for _ in range(1, self.order):
+            counts.append(int(self.continuations[start : start + counts[-1]].sum()))
+            start += counts[-2]
+        return counts
+
+
 def write_trie(trie: NgramTrie, path: Path) -> None:
     """Write the file, replacing an earlier one only when all of it is written.
 
@@ -127,10 +130,8 @@ def write_trie(trie: NgramTrie, path: Path) -> None:
 def encode_trie(trie: NgramTrie) -> bytes:
     """The content of the file of a model."""
     counts = trie.counts
-    code = ProbabilityCode.fitting(trie.log_probs)
-    codes = code.encode(trie.log_probs)
     ranks = np.empty(counts[0], np.int64)
-    ranks[_by_rank(codes[: counts[0]])] = np.arange(counts[0])
+    ranks[_by_rank(trie.codes[: counts[0]])] = np.arange(counts[0])
     low, step = _linear_scale(trie.back_offs)
     back_offs = np.rint((trie.back_offs - low) / step).astype(np.uint8)
     sections = [
@@ -139,7 +140,7 @@ def encode_trie(trie: NgramTrie) -> bytes:
             "\n".join(trie.words).encode(),
             _planes(trie.continuations[: sum(counts[:-1])]),
             _planes(ranks[trie.numbers[counts[0] :]]),
-            codes.tobytes(),
+            trie.codes.tobytes(),
             back_offs.tobytes(),
         )
     ]
@@ -147,7 +148,7 @@ def encode_trie(trie: NgramTrie) -> bytes:
         {
             "order": trie.order,
             "counts": counts,
-            "lowest_log_prob": code.lowest,
+            "lowest_log_prob": trie.code.lowest,
             "back_off_scale": [low, step],
             "sections": [len(section) for section in sections],
             "about": trie.about,
@@ -206,7 +207,8 @@ def read_trie(path: Path) -> NgramTrie:
         order=header["order"],
         numbers=numbers,
         continuations=continued,
-        log_probs=ProbabilityCode(header["lowest_log_prob"]).decode(log_prob_codes),
+        codes=log_prob_codes,
+        code=ProbabilityCode(header["lowest_log_prob"]),
         back_offs=np.frombuffer(back_offs, np.uint8) * np.float32(step) + np.float32(low),
         about=header["about"],
     )

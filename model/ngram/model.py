@@ -41,11 +41,14 @@ class NgramModel:
         self.counts = trie.counts
         self.unk, self.bos, self.eos = range(len(trie.words), len(trie.words) + SPECIAL_NUMBERS)
         self._vocabulary = len(trie.words) + SPECIAL_NUMBERS
-        self._log_probs = trie.log_probs
+        self._codes, self._code = trie.codes, trie.code
         self._back_offs = trie.back_offs
         continued = trie.continuations > 0
-        # The context that an n-gram is, or none (0) if nothing continues it.
-        self._contexts = np.where(continued, np.cumsum(continued, dtype=np.int32), np.int32(0))
+        # The context that an n-gram is, or none (0) if nothing continues it; the last entry is for
+        # all n-grams of the highest order.
+        self._inner = sum(self.counts[:-1])
+        inner = np.append(continued[: self._inner], False)
+        self._contexts = np.where(inner, np.cumsum(inner, dtype=np.int32), np.int32(0))
         # An n-gram is found by its key: the context that its first words are, and its last word.
         self._keys = np.repeat(
             np.arange(len(trie.back_offs), dtype=np.int64),
@@ -83,7 +86,7 @@ class NgramModel:
     @property
     def unigrams(self) -> NDArray[np.float32]:
         """Natural-log probabilities of `words` when nothing is known of the words before, (W,)."""
-        return self._log_probs[: len(self.words)]
+        return self._code.decode(self._codes[: len(self.words)])
 
     def score(
         self, contexts: NDArray[np.int64], words: NDArray[np.int32]
@@ -108,16 +111,16 @@ class NgramModel:
         # probability, and one that is a context itself for the next query.
         while True:
             place, found = self._find(context, number)
-            gain = np.where(found, self._log_probs[place], self._back_offs[context])
+            gain = np.where(found, self._code.decode(self._codes[place]), self._back_offs[context])
             log_probs[rows] += np.where(unscored, gain, np.float32(0))
-            longest = np.where(found, self._contexts[place], 0)
+            longest = np.where(found, self._context_of(place), 0)
             after[rows] = longest
             left = (longest == 0) & (context != _EMPTY)
             if not left.any():
                 return log_probs, after
             unscored = (unscored & ~found)[left]
             rows, number = rows[left], number[left]
-            context = self._shorter[context[left]]
+            context = self._shorter[context[left]].astype(np.int64)
 
     def judge(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """How probable the words of texts are after those before them, and their ends.
@@ -148,9 +151,13 @@ class NgramModel:
         places = self._keys[:-1].searchsorted(wanted)
         return places, self._keys[places] == wanted
 
-    def _shorter_contexts(self, trie: NgramTrie) -> NDArray[np.int64]:
+    def _context_of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The contexts that n-grams are, or 0."""
+        return self._contexts[np.minimum(places, self._inner)]
+
+    def _shorter_contexts(self, trie: NgramTrie) -> NDArray[np.int32]:
         """(S,), for each context the longest one that lacks at least its first word."""
-        shorter = np.zeros(len(trie.back_offs), np.int64)
+        shorter = np.zeros(len(trie.back_offs), np.int32)
         start = 0
         for count in self.counts[:-1]:
             entries = start + np.flatnonzero(trie.continuations[start : start + count])
@@ -161,12 +168,12 @@ class NgramModel:
         return shorter
 
     def _context_after(
-        self, shorter: NDArray[np.int64], longer: NDArray[np.int64], number: NDArray[np.int64]
+        self, shorter: NDArray[np.int32], longer: NDArray[np.int64], number: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """The longest context that ends `longer` without its first word, and then `number`."""
         after = np.zeros(len(longer), np.int64)
         rows = np.arange(len(longer))
-        context = shorter[longer]
+        context = shorter[longer].astype(np.int64)
         while True:
             known = context != _EMPTY
             after[rows[~known]] = self._contexts[number[~known]]
@@ -174,7 +181,8 @@ class NgramModel:
             if not len(rows):
                 return after
             place, found = self._find(context, number)
-            longest = np.where(found, self._contexts[place], 0)
+            longest = np.where(found, self._context_of(place), 0)
             after[rows] = longest
             left = longest == 0
-            rows, number, context = rows[left], number[left], shorter[context[left]]
+            rows, number = rows[left], number[left]
+            context = shorter[context[left]].astype(np.int64)

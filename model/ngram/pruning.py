@@ -108,11 +108,11 @@ def build_trie(
             for probabilities, chosen in zip(weights.probabilities, keep, strict=True)
         ]
     code = ProbabilityCode.fitting(np.concatenate(logs))
-    log_probs = [code.decode(code.encode(values)) for values in logs]
+    codes = [code.encode(values) for values in logs]
     rounded = []
-    for probabilities, chosen, values in zip(weights.probabilities, keep, log_probs, strict=True):
+    for probabilities, chosen, values in zip(weights.probabilities, keep, codes, strict=True):
         rounded.append(probabilities.copy())
-        rounded[-1][chosen] = np.exp(values)
+        rounded[-1][chosen] = np.exp(code.decode(values))
     factors = normalizing_back_offs(tables, rounded, keep)
     continuations = []
     back_offs = [np.zeros(1, np.float32)]
@@ -131,6 +131,7 @@ def build_trie(
             [table.numbers[chosen] for table, chosen in zip(tables, keep, strict=True)]
         ),
         continuations=np.concatenate(continuations),
-        log_probs=np.concatenate(log_probs),
+        codes=np.concatenate(codes),
+        code=code,
         back_offs=np.concatenate(back_offs),
     )

@@ -26,12 +26,15 @@ A, B, C, UNK, BOS, EOS = range(6)
 def trie() -> NgramTrie:
     """Words a, b, c; pairs "<s> a", "a b", "b c"; triples "<s> a b", "a b c"."""
     probabilities = [0.2, 0.3, 0.1, 0.15, 0, 0.25, 0.5, 0.4, 0.6, 0.9, 0.7]
+    log_probs = np.log(np.maximum(probabilities, 1e-30), dtype=np.float32)
+    code = ProbabilityCode.fitting(log_probs)
     return NgramTrie(
         words=("a", "b", "c"),
         order=3,
         numbers=np.array([A, B, C, UNK, BOS, EOS, B, C, A, C, B], np.int32),
         continuations=np.array([1, 1, 0, 0, 1, 0, 1, 0, 1, 0, 0], np.int32),
-        log_probs=np.log(np.maximum(probabilities, 1e-30), dtype=np.float32),
+        codes=code.encode(log_probs),
+        code=code,
         # After nothing, "a", "b", "<s>", "a b" and "<s> a".
         back_offs=np.log(np.array([1, 0.8, 0.7, 0.6, 0.5, 0.4], np.float32)),
         about={"texts": ["novels"]},
@@ -50,16 +53,19 @@ def ask(model: NgramModel, words: list[int]) -> list[float]:
 
 def test_longest_ngram_counts_else_the_back_offs(trie: NgramTrie) -> None:
     model = NgramModel(trie)
+    p = np.exp(trie.code.decode(trie.codes)).tolist()
+    a, b, _, unknown, _, end, a_b, b_c, start_a, a_b_c, start_a_b = p
+    assert start_a == pytest.approx(0.6, rel=0.1), "a code of such a range is coarse"
     # "<s> a"; "<s> a b"; "a b c".
-    assert ask(model, [A, B, C]) == pytest.approx([0.6, 0.7, 0.9], rel=1e-5)
+    assert ask(model, [A, B, C]) == pytest.approx([start_a, start_a_b, a_b_c], rel=1e-5)
     # "<s>" and b alone; "b c"; c continues nothing, so a alone.
-    assert ask(model, [B, C, A]) == pytest.approx([0.6 * 0.3, 0.4, 0.2], rel=1e-5)
+    assert ask(model, [B, C, A]) == pytest.approx([0.6 * b, b_c, a], rel=1e-5)
     # "<s> a", "a" and the end alone.
-    assert ask(model, [A, EOS]) == pytest.approx([0.6, 0.4 * 0.8 * 0.25], rel=1e-5)
+    assert ask(model, [A, EOS]) == pytest.approx([start_a, 0.4 * 0.8 * end], rel=1e-5)
     # "<s> a", "a" and an unknown word alone; after it nothing is known.
-    assert ask(model, [A, UNK, B]) == pytest.approx([0.6, 0.4 * 0.8 * 0.15, 0.3], rel=1e-5)
+    assert ask(model, [A, UNK, B]) == pytest.approx([start_a, 0.4 * 0.8 * unknown, b], rel=1e-5)
     # "a b", then "b", then nothing but a: two steps down in one query.
-    assert ask(model, [C, A, B, A])[2:] == pytest.approx([0.5, 0.5 * 0.7 * 0.2], rel=1e-5)
+    assert ask(model, [C, A, B, A])[2:] == pytest.approx([a_b, 0.5 * 0.7 * a], rel=1e-5)
 
 
 def test_histories_that_are_one_to_the_model_have_one_context(trie: NgramTrie) -> None:
@@ -98,7 +104,7 @@ def test_words_and_their_numbers(trie: NgramTrie) -> None:
     model = NgramModel(trie)
     assert (model.unk, model.bos, model.eos) == (UNK, BOS, EOS)
     assert model.numbers(["c", "zebra", "a"]).tolist() == [C, UNK, A]
-    assert np.exp(model.unigrams) == pytest.approx([0.2, 0.3, 0.1], rel=1e-5)
+    assert np.array_equal(model.unigrams, trie.code.decode(trie.codes[:3]))
     assert model.counts == [6, 3, 2]
 
 
@@ -108,7 +114,8 @@ def test_file_keeps_the_model(trie: NgramTrie, tmp_path: Path) -> None:
     assert (read.words, read.order, read.about) == (trie.words, trie.order, trie.about)
     assert np.array_equal(read.numbers, trie.numbers)
     assert np.array_equal(read.continuations, trie.continuations)
-    assert read.log_probs == pytest.approx(trie.log_probs, abs=0.3)  # down to 1e-30
+    assert np.array_equal(read.codes, trie.codes)
+    assert read.code.lowest == trie.code.lowest
     assert read.back_offs == pytest.approx(trie.back_offs, abs=0.005)
     # What was read is written without a further loss.
     assert encode_trie(read) == (tmp_path / "folder" / "lm.ngram").read_bytes()
