@@ -1,11 +1,14 @@
-"""The language model that pocketsphinx brings, in the ARPA format, for that of the shipped model.
+"""Language models of CMU Sphinx in the ARPA format, for that of the shipped model.
 
-    pip download --no-deps pocketsphinx==5.1.1 && unzip pocketsphinx-*.whl -d sphinx
-    python model/configs/sphinx_arpa.py sphinx/pocketsphinx/model/en-us/en-us.lm.bin sphinx.arpa
-    ossicle lm train … --arpa sphinx.arpa -o lm.ngram
+    pip download --no-deps pocketsphinx==5.1.1 SpeechRecognition==3.10.4
+    unzip pocketsphinx-*.whl -d sphinx && unzip SpeechRecognition-*.whl -d sphinx
+    cd sphinx && S=../model/configs/sphinx_arpa.py
+    python $S pocketsphinx/model/en-us/en-us.lm.bin one.arpa
+    python $S speech_recognition/pocketsphinx-data/en-US/language-model.lm.bin two.arpa
+    ossicle lm train … --arpa sphinx/one.arpa --arpa sphinx/two.arpa -o lm.ngram
 
-It knows today's English, spoken and written, as books of a hundred years ago do not, three words
-long. pocketsphinx itself cannot write it: its file holds fewer word pairs than it says.
+Both are of the same makers and of three words, and know today's English, spoken and written, as our
+books do not. pocketsphinx itself cannot write them: a file holds fewer word pairs than it says.
 
 The file is CMU Sphinx's "Trie Language Model" (src/lm/lm_trie.c of pocketsphinx): a tree of words
 from the last to the first, whose levels are arrays of bit fields, with probabilities and back-off
@@ -72,7 +75,9 @@ def convert(data: bytes, output: TextIO) -> None:
     pair_width, triple_width = word_bits + 32 + next_bits, word_bits + 16
     second = reader.take(np.uint8, ((1 + pairs) * pair_width + 7) // 8 + 8)
     third = reader.take(np.uint8, ((1 + triples) * triple_width + 7) // 8 + 8)
-    spelled = bytes(reader.take(np.uint8, int(reader.take("<i4", 1)[0]))).decode().split("\0")
+    spelled = (
+        bytes(reader.take(np.uint8, int(reader.take("<i4", 1)[0]))).decode("latin-1").split("\0")
+    )
 
     firsts: Ints = single["next"].astype(np.int64)
     held = int(firsts[-1])
