@@ -34,7 +34,7 @@ from .session import Hearing, Session
 from .session_config import SessionConfig
 from .slots import SlotStates
 from .stream import EndCallback, EventsCallback, Request, Stream
-from .turns import in_turn, is_ahead, most_ahead
+from .turns import in_turn, is_ahead, is_late, most_ahead
 
 if TYPE_CHECKING:
     from ossicle.model.runtime import AcousticModel, ModelInfo
@@ -333,9 +333,10 @@ class Engine:
 
     def _answer(self, streams: list[Stream], log_probs: NDArray[np.float32]) -> None:
         """Give streams their frames, (B, U, V), and their owners what follows from them."""
+        block = self._block_frames * self.info.frame_samples
         # Owners may have left during the step; what was computed is nobody's then.
         hearing = [
-            (stream, stream.session.hear(rows))
+            (stream, stream.session.hear(rows, hurried=is_late(stream, block)))
             for stream, rows in zip(streams, log_probs, strict=True)
             if not (stream.cancelled or stream.ended)
         ]

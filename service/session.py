@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 # to forget this often, so that silence needs no memory however long it lasts.
 FORGET_SECONDS = 10.0
 
+MOST_LEFT_OUT = 2
+"""Partials in a row that are left out where more audio waits."""
+
 _LATE_SECONDS = 0.32
 """The end of a silence that is left to the next utterance, if it lasted twice as long."""
 
@@ -95,6 +98,7 @@ class Session:
         self._utterance = 0  # position of the present utterance's start
         self._taken = 0  # frames in the block that is out, 0 if none is
         self._partial = ""
+        self._left_out = 0  # partials, since the last that was looked for
         self._must_reset = False
         self.finished = False
         if config.context:
@@ -181,10 +185,14 @@ class Session:
                 return events
             self.decoder.advance(frames)
 
-    def hear(self, log_probs: NDArray[np.float32]) -> Hearing:
+    def hear(self, log_probs: NDArray[np.float32], *, hurried: bool = False) -> Hearing:
         """Do what :meth:`put` does, but leave the decoding to the caller.
 
         So that it can be done for many sessions at once.
+
+        Args:
+            hurried: more audio waits already, whose partial would replace this one at once: most
+                are left out then, which are half of the work. Finals are the same.
 
         Yields:
             Frames, (U, V), that :attr:`decoder` must be given before this goes on.
@@ -210,7 +218,7 @@ class Session:
             end = min(end, audio_frames)
         start = max(first, self._context)
         decoded = log_probs[start - first : max(end - first, start - first)]
-        events = yield from self._advance(start, decoded)
+        events = yield from self._advance(start, decoded, hurried)
         same_segment = self._fed > 0
         if last and same_segment and not self.finished:
             events += self._end_by_boundary(end)
@@ -222,7 +230,7 @@ class Session:
         must_reset, self._must_reset = self._must_reset, False
         return must_reset
 
-    def _advance(self, start: int, log_probs: NDArray[np.float32]) -> Hearing:
+    def _advance(self, start: int, log_probs: NDArray[np.float32], hurried: bool) -> Hearing:
         """Decode frames ``start``... of the segment, up to the first that ends the segment."""
         events: list[Event] = []
         silence = np.exp(log_probs[:, self._silent]).sum(axis=1).tolist()
@@ -265,7 +273,11 @@ class Session:
                 events += self._forget_silence(frame + 1)
         yield log_probs[undecoded:]
         if self._config.interim_results:
-            events += self._changed_partial(start + len(best))
+            if hurried and self._left_out < MOST_LEFT_OUT:
+                self._left_out += 1
+            else:
+                self._left_out = 0
+                events += self._changed_partial(start + len(best))
         return events
 
     @property

@@ -27,6 +27,15 @@ def is_ahead(stream: Stream, sample_rate: int) -> bool:
     return stream.consumed / sample_rate > spoken + AHEAD_SECONDS
 
 
+def is_late(stream: Stream, block: int) -> bool:
+    """Whether a live stream whose block is being recognised has the next one waiting.
+
+    Args:
+        block: samples that are recognised at a time.
+    """
+    return not stream.ahead and stream.backlog >= 2 * block
+
+
 def in_turn(streams: Iterable[Stream]) -> tuple[list[Stream], list[Stream]]:
     """The live streams, and those that are ahead, whoever waits longest first."""
     live: list[Stream] = []

@@ -24,7 +24,7 @@ from ossicle.service.events import (
     SpeechEnd,
     UtteranceEnd,
 )
-from ossicle.service.session import Session
+from ossicle.service.session import MOST_LEFT_OUT, Session
 from ossicle.service.session_config import SessionConfig
 
 SECOND = "_" * 25
@@ -42,6 +42,7 @@ class Runner:
         config: SessionConfig | None = None,
         block: int = 4,
         model: Any = None,
+        hurried: bool = False,
     ) -> None:
         config = config or SessionConfig()
         decoder = Decoding(tapes.model.info).decoder(config.decoding)
@@ -49,6 +50,7 @@ class Runner:
         self.events: list[Event] = []
         self._model = model or tapes.model
         self._block = block
+        self._hurried = hurried
         self._state = self._model.settled_state(1)
 
     def run(self) -> None:
@@ -60,7 +62,12 @@ class Runner:
             if self.session.take_reset():
                 self._state = self._model.settled_state(1)
             log_probs, self._state = self._model.step(block[None], self._state)
-            self.events += self.session.put(log_probs[0])
+            hearing = self.session.hear(log_probs[0], hurried=self._hurried)
+            try:
+                while True:
+                    self.session.decoder.advance(next(hearing))
+            except StopIteration as heard:
+                self.events += heard.value
 
     def feed(self, items: Iterable[Any]) -> list[Event]:
         for item in items:
@@ -92,6 +99,26 @@ def test_partials_grow_and_one_final_follows(tapes: Any) -> None:
     assert partials[0].stability == 0.0
     assert partials[-1].stability == pytest.approx(10 / 14)
     assert events[-1].confidence == pytest.approx(0.973, abs=1e-3)
+
+
+def test_most_partials_are_left_out_in_a_hurry(tapes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    hypothesis = GreedyDecoder.hypothesis
+
+    def counted(self: GreedyDecoder) -> Hypothesis:
+        asked.append(self)
+        return hypothesis(self)
+
+    monkeypatch.setattr(GreedyDecoder, "hypothesis", counted)
+    tape = tapes.record("hello big wide world" + PAUSE + "one two" + SECOND)
+    calm = Runner(tapes).feed([tape])
+    often = len(asked)
+    hurried = Runner(tapes, hurried=True).feed([tape])
+    assert finals(hurried) == finals(calm)
+    assert (len(asked) - often) / often == pytest.approx(1 / (MOST_LEFT_OUT + 1), abs=0.1)
+    shown = [event.text for event in hurried if isinstance(event, Partial)]
+    assert shown
+    assert set(shown) <= {event.text for event in calm if isinstance(event, Partial)}
 
 
 def test_a_word_is_shown_once_no_letter_follows(tapes: Any) -> None:
