@@ -226,4 +226,4 @@ class LanguageModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """As for the acoustic model: Muon for the recurrent weights, AdamW for the rest."""
         gates = [layer.get_parameter("weight_hh_l0") for layer in self.network.layers]
-        return muon_and_adamw(self, gates, self.config.optim)
+        return muon_and_adamw(self, gates, self.config)

@@ -209,4 +209,4 @@ class SpeechModule(pl.LightningModule):
         """Muon and AdamW; linear warm-up, a plateau, then a linear fall."""
         layers = [layer for layer in self.network.layers if isinstance(layer, RecurrentLayer)]
         gates = [p for layer in layers for p in layer.recurrence.parameters() if p.ndim > 1]
-        return muon_and_adamw(self, gates, self.config.optim)
+        return muon_and_adamw(self, gates, self.config)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from ossicle.model.training.config import OptimConfig
+from ossicle.model.training.config import RunConfig
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
@@ -19,17 +19,18 @@ ADAM_RMS = 0.2
 serves both (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2)."""
 
 
-def orthogonalize(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     """About U V^T of each matrix U S V^T: all directions get a like share of the update.
 
     Args:
         matrices: (M, H, H), any scale.
+        dtype: what to multiply in; the digits of bfloat16 suffice.
 
     Returns:
         (M, H, H) with singular values of about 0.7 to 1.2, which is near enough to 1.
     """
     a, b, c = NEWTON_SCHULZ
-    x = matrices.bfloat16()
+    x = matrices.to(dtype)
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(ITERATIONS):
         square = x @ x.mT
@@ -46,6 +47,7 @@ class GateMuon(torch.optim.AdamW):
     Args:
         gates: weights of shape (k * H, H), all of the same H.
         others: parameter groups for AdamW.
+        dtype: what to multiply in.
         momentum: of Muon's (Nesterov) average of gradients.
     """
 
@@ -56,8 +58,10 @@ class GateMuon(torch.optim.AdamW):
         *,
         lr: float,
         weight_decay: float,
+        dtype: torch.dtype,
         momentum: float = 0.95,
     ) -> None:
+        self._dtype = dtype
         muon = {"params": list(gates), "weight_decay": weight_decay, "momentum": momentum}
         super().__init__([*others, muon], lr=lr, betas=(0.9, 0.98))
 
@@ -92,7 +96,8 @@ class GateMuon(torch.optim.AdamW):
                 average.lerp_(p.grad, 1 - group["momentum"])
                 ahead.append(p.grad.lerp(average, group["momentum"]))
             hidden = parameters[0].shape[1]
-            moves = orthogonalize(torch.cat([x.view(-1, hidden, hidden) for x in ahead]))
+            matrices = torch.cat([x.view(-1, hidden, hidden) for x in ahead])
+            moves = orthogonalize(matrices, self._dtype)
             size = group["lr"] * ADAM_RMS * math.sqrt(hidden)
             sizes = [len(x) // hidden for x in ahead]
             for p, move in zip(parameters, torch.split(moves, sizes), strict=True):
@@ -101,19 +106,24 @@ class GateMuon(torch.optim.AdamW):
 
 
 def muon_and_adamw(
-    module: nn.Module, gates: Sequence[nn.Parameter], config: OptimConfig
+    module: nn.Module, gates: Sequence[nn.Parameter], run: RunConfig
 ) -> OptimizerLRSchedulerConfig:
     """What Lightning's `configure_optimizers` returns: `gates` by Muon, the rest by AdamW.
 
-    The learning rate follows `config.learning_rate_factor`; vectors have no weight decay.
+    The learning rate follows `run.optim.learning_rate_factor`; vectors have no weight decay.
     """
+    config = run.optim
     taken = set(map(id, gates))
     rest = [p for p in module.parameters() if id(p) not in taken]
     others = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimizer = GateMuon(gates, others, lr=config.learning_rate, weight_decay=config.weight_decay)
+    # A processor that has no fast bfloat16 is slower in it than in float32.
+    dtype = torch.bfloat16 if run.precision == "bf16-mixed" else torch.float32
+    optimizer = GateMuon(
+        gates, others, lr=config.learning_rate, weight_decay=config.weight_decay, dtype=dtype
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, config.learning_rate_factor)
     return {
         "optimizer": optimizer,

@@ -11,11 +11,12 @@ from ossicle.model.training.optimizer import ADAM_RMS, GateMuon, orthogonalize
 from torch import nn
 
 
-def test_orthogonalised_matrices_have_like_singular_values() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_orthogonalised_matrices_have_like_singular_values(dtype: torch.dtype) -> None:
     torch.manual_seed(1)
     left, right = (torch.linalg.qr(torch.randn(6, 64, 64)).Q for _ in range(2))
     matrices = 1e-4 * left @ torch.diag(torch.logspace(0, -1.5, 64)) @ right
-    values = torch.linalg.svdvals(orthogonalize(matrices))
+    values = torch.linalg.svdvals(orthogonalize(matrices, dtype))
     assert float(values.min()) > 0.5
     assert float(values.max()) < 1.4
 
@@ -29,7 +30,8 @@ def build() -> tuple[nn.LSTM, nn.Linear, GateMuon]:
         {"params": [head.weight], "weight_decay": 0.1},
         {"params": [*vectors, head.bias], "weight_decay": 0.0},
     ]
-    return lstm, head, GateMuon(gates, others, lr=1e-2, weight_decay=0.0)
+    optimizer = GateMuon(gates, others, lr=1e-2, weight_decay=0.0, dtype=torch.bfloat16)
+    return lstm, head, optimizer
 
 
 def loss_of(lstm: nn.LSTM, head: nn.Linear) -> torch.Tensor:
