@@ -110,7 +110,11 @@ class PartialText:
         kept = shared_beginning(texts, (word.text for word in self.words))
         agrees = kept == len(self.words)
         self._contradictions = 0 if agrees else self._contradictions + 1
-        known = self.known(hypothesis, frames, agreement, kept)
+        known = self._if_certain(hypothesis, frames, kept)
+        # The search is asked only where a word would be shown if it were certain: that is what
+        # costs most here.
+        if known and known[0].may_be_shown:
+            known = _doubted(known, agreement(), kept)
         insists = known and known[0].stability >= INSISTENT
         insists = insists or (self._contradictions >= PATIENCE and _fit(hypothesis, frames) > 0)
         if agrees or insists:
@@ -135,17 +139,21 @@ class PartialText:
         Returns:
             Of each word from there on that is fit to be shown.
         """
+        known = self._if_certain(hypothesis, frames, first)
+        return _doubted(known, agreement(), first) if known else []
+
+    def _if_certain(self, hypothesis: Hypothesis, frames: int, first: int) -> list[Known]:
+        """What would be `known` if the search were certain of all words."""
         words, over = len(hypothesis.words), _over(hypothesis, frames)
         end = _fit(hypothesis, frames)
         if first >= end:
             return []
-        shares = [1.0, *agreement()]
         tokens = [len(word) for word in hypothesis.written.split()]
         completion = math.log(max(hypothesis.completion or 0.0, _LEAST_COMPLETION))
         return [
             Known(
                 Evidence(
-                    agreement=shares[place + 1] / shares[place],
+                    agreement=1.0,
                     held=math.log1p(frames - self._since[place][1]),
                     before=min(place, MOST_BEFORE),
                     following=min(words - 1 - place, MOST_FOLLOWING),
@@ -156,6 +164,23 @@ class PartialText:
             )
             for place in range(first, end)
         ]
+
+
+def _doubted(known: Sequence[Known], agreement: Sequence[float], first: int) -> list[Known]:
+    """What is known of words from number `first` on, with the search's doubts.
+
+    Args:
+        known: as if it were certain.
+        agreement: how sure it is of the words up to each.
+    """
+    shares = [1.0, *agreement]
+    return [
+        Known(
+            word.evidence._replace(agreement=shares[place + 1] / shares[place]),
+            growing=word.growing,
+        )
+        for place, word in enumerate(known, first)
+    ]
 
 
 def _fit(hypothesis: Hypothesis, frames: int) -> int:

@@ -276,9 +276,14 @@ class BeamBatch:
             promised = scorers.promised(self._texts, beams)
             best = self._best(scores - promised)
             np.minimum(needed, (best - margin)[beams] - (language - promised), out=needed)
-        tokens = np.where(likely, frames, -np.inf).take(beams, axis=0)
-        hopeful = tokens > (needed - total)[:, None]
+        new = np.where(likely, frames, -np.inf)  # (B, V)
+        hopeful = new.take(beams, axis=0) > (needed - total)[:, None]
         hopeful[self._columns, last] = likely[beams, last] & (again > needed)
+        if leading := scorers.leading(self._texts):
+            # Most tokens lead to no word that is known, and few texts can afford them.
+            inside, outside = leading
+            inside[new.max(axis=1)[beams] > needed - total - outside] = True
+            hopeful &= inside
         # What is in the beam already has been reached by now.
         hopeful[self._parents, last[self._children]] = False
         texts, tokens = np.divmod(np.flatnonzero(hopeful), hopeful.shape[1])

@@ -278,6 +278,24 @@ class ScorerBatch:
             promised[own] = phrases.promised(state[_MATCH, own])
         return promised
 
+    def leading(
+        self, state: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
+        """Which tokens can be expected behind the texts of `state` (STATE_ROWS, K).
+
+        Returns:
+            Which go on with a word that is known, or end it, (K, V); and what any other gains
+            besides phrases, (K,). None if words do not matter.
+        """
+        language = self._language
+        if language is None:
+            return None
+        nodes = state[_NODE]
+        inside = language.lexicon.leading(nodes)
+        inside[:, self._space] = True
+        outside = language.standing[language.lexicon.outside] + language.weights.letter_score
+        return inside, outside - language.standing[nodes]
+
     def extend(
         self,
         state: NDArray[np.int64],

@@ -118,6 +118,12 @@ class Lexicon:
         fresh = np.flatnonzero(np.diff(entries, prepend=-1))
         self._first[entries[fresh]] = fresh + 1
 
+    def leading(self, nodes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which tokens lead from nodes (N,) to others that begin a word, (N, V)."""
+        entries = self._letters.reshape(self.nodes, self._groups)[nodes].astype("<u8")
+        bits = np.unpackbits(entries.view(np.uint8), axis=1, bitorder="little")
+        return bits[:, : self._tokens].view(np.bool_)
+
     def follow(self, nodes: NDArray[np.int64], letters: NDArray[np.int64]) -> NDArray[np.int64]:
         """The nodes (N,) to which letters (N,), token numbers, lead from nodes (N,)."""
         entries = nodes * self._groups + letters // _LETTERS

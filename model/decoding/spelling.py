@@ -75,12 +75,18 @@ class Speller:
         self._sounds: list[str] = []
         self._steps: list[list[_Spelling]] = []  # the spellings after each of the sounds
         self._respelled: list[tuple[Word, Word]] = []  # words as they were heard and were spelled
+        self._partial: tuple[Hypothesis, Hypothesis] | None = None  # the last, heard and spelled
 
     def partial(self, hypothesis: Hypothesis) -> Hypothesis:
         """The hypothesis, spelled as far as it goes.
 
         For a last word that is only the beginning of one stands the likeliest that begins so.
         """
+        if self._partial is None or self._partial[0] is not hypothesis:
+            self._partial = hypothesis, self._spelled_so_far(hypothesis)
+        return self._partial[1]
+
+    def _spelled_so_far(self, hypothesis: Hypothesis) -> Hypothesis:
         # What a separator follows will not grow.
         ended = bool(hypothesis.tokens) and not hypothesis.tokens[-1].text.strip()
         language = self._language
@@ -127,7 +133,9 @@ class Speller:
         texts = self._words([word.text for word in hypothesis.words], whole, becomes)
         words = [
             # Most words of a growing text are what they were: that is told without looking closely.
-            respelled if word is heard and respelled.text == text else replace(word, text=text)
+            respelled
+            if word is heard and respelled.text == text
+            else Word(text, word.start, word.end, word.confidence)
             for word, text, (heard, respelled) in zip(
                 hypothesis.words, texts, chain(self._respelled, repeat(_NOTHING)), strict=False
             )

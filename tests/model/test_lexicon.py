@@ -113,3 +113,14 @@ def test_tokens_may_have_any_order() -> None:
         for letter in word:
             node = lexicon.follow(node, np.array([tokens.index(letter)]))
         assert lexicon.words[node[0]] == number
+
+
+@pytest.mark.parametrize("others", [0, 150])
+def test_tokens_that_lead_on_are_those_that_stay_inside(others: int) -> None:
+    tokens = ("<blank>", " ", *map(chr, range(0x400, 0x400 + others)), "a", "b", "c")
+    words = ["a", "abc", "ac", "bca", "ca"] + ([f"b{tokens[100]}a"] if others else [])
+    lexicon = Lexicon(words, np.zeros(len(words), np.float32), tokens)
+    nodes = np.arange(lexicon.nodes)
+    reached = [lexicon.follow(nodes, np.full(len(nodes), token)) for token in range(len(tokens))]
+    assert (lexicon.leading(nodes) == (np.stack(reached, axis=1) != lexicon.outside)).all()
+    assert lexicon.leading(nodes).any()

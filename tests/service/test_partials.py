@@ -154,3 +154,18 @@ def test_the_next_utterance_starts_with_nothing_shown() -> None:
     partial.update(heard("one "), 4, agreed)
     partial.reset()
     assert partial.update(heard("two"), 4, agreed) == ()
+
+
+def test_the_search_is_asked_only_where_its_answer_matters() -> None:
+    asked = []
+
+    def agreement() -> list[float]:
+        asked.append(True)
+        return agreed()
+
+    partial = PartialText()
+    # Hardly any word that begins so is the one that stands there: certain or not, it is not shown.
+    assert not partial.update(replace(heard("o"), completion=0.01), 4, agreement)
+    assert not asked
+    assert partial.update(replace(heard("on"), completion=0.99), 8, agreement)
+    assert asked == [True]
