@@ -382,8 +382,8 @@ def test_close_while_another_thread_feeds(
                 for start in range(0, len(recordings[container]), 100):
                     decoder.feed(recordings[container][start : start + 100])
                     started.set()
-        except RuntimeError:
-            pass
+        except (RuntimeError, AudioError):
+            pass  # closed; or, where that took long, a recording after another is none
 
     feeder = threading.Thread(target=feed)
     feeder.start()

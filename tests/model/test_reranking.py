@@ -208,7 +208,8 @@ def test_it_is_asked_only_if_it_has_a_weight(
     assert decoding.settings.rescoring.weight == 0
     (tmp_path / "decoding.json").write_text('{"rescoring_weight": 0.5}')
     rescoring = Decoding.load(tmp_path, ModelInfo.load(tmp_path))
-    log_probs = np.log(np.random.default_rng(5).dirichlet(np.full(len(INFO.tokens), 0.1), 40))
+    tokens = len(ModelInfo.load(tmp_path).tokens)
+    log_probs = np.log(np.random.default_rng(5).dirichlet(np.full(tokens, 0.1), 40))
     log_probs = np.maximum(log_probs, -30).astype(np.float32)
     finals = []
     for each in (decoding, rescoring):
