@@ -162,8 +162,8 @@ def test_a_final_is_measured_from_the_request_for_it(
         page = metrics_page(server.telemetry.metrics)
     assert page[f"ossicle_final_latency_seconds_count{TAPE}"] == 2
     # The block of the first final took a step of 0.2 s, and so did that before the half-close,
-    # which was over before it.
-    assert 0.2 <= page[f"ossicle_final_latency_seconds_sum{TAPE}"] < 1.5
+    # which was over before it. A step may begin a moment before the request arrives.
+    assert 0.15 <= page[f"ossicle_final_latency_seconds_sum{TAPE}"] < 1.5
     assert page["ossicle_step_seconds_sum{model=tape,part=network}"] >= 0.2
 
 
