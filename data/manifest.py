@@ -5,8 +5,9 @@ A manifest is a JSON Lines file with NeMo's keys, one recording a line::
     {"audio_filepath": "clips/a.flac", "duration": 3.2, "text": "good morning",
      "speaker": "s1", "source": "librispeech"}
 
-``speaker`` and ``source`` may be absent. Relative paths are relative to the manifest's folder, so
-that a corpus can be moved together with its manifest.
+``speaker`` and ``source`` may be absent, and so may ``word_times``, a list of the start and end in
+seconds of each word of the text in normal form, which `ossicle align` adds. Relative paths are
+relative to the manifest's folder, so that a corpus can be moved together with its manifest.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Utterance:
         text: What is said, as the manifest has it.
         speaker: Name of the speaker, unique over all sources; empty if unknown.
         source: Name of the corpus; empty if unknown.
+        word_times: Start and end of each word of the text in normal form, in seconds; empty if
+            unknown.
     """
 
     audio_filepath: Path
@@ -45,6 +48,7 @@ class Utterance:
     text: str
     speaker: str = ""
     source: str = ""
+    word_times: tuple[tuple[float, float], ...] = ()
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
@@ -114,13 +118,16 @@ def manifest_digest(*paths: str | Path) -> str:
 def _record(utterance: Utterance, folder: Path) -> dict[str, Any]:
     audio = Path(os.path.abspath(utterance.audio_filepath))
     written = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
-    return {
+    record: dict[str, Any] = {
         "audio_filepath": written.as_posix(),
         "duration": round(utterance.duration, 4),
         "text": utterance.text,
         "speaker": utterance.speaker,
         "source": utterance.source,
     }
+    if utterance.word_times:
+        record["word_times"] = utterance.word_times
+    return record
 
 
 def parse_utterance(line: str, folder: Path, place: str) -> Utterance:
@@ -151,7 +158,25 @@ def parse_utterance(line: str, folder: Path, place: str) -> Utterance:
         text=_field(record, "text", str, place),
         speaker=_field(record, "speaker", str, place, default=""),
         source=_field(record, "source", str, place, default=""),
+        word_times=_word_times(_field(record, "word_times", list, place, default=[]), place),
     )
+
+
+def _word_times(times: list[Any], place: str) -> tuple[tuple[float, float], ...]:
+    last = 0.0
+    for pair in times:
+        numbers: list[Any] = pair if isinstance(pair, list) and len(pair) == 2 else [None]
+        if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
+            raise ManifestError(
+                f"{place}: word_times has {pair!r}; expected [start, end] in seconds"
+            )
+        if not last <= numbers[0] <= numbers[1] < math.inf:
+            raise ManifestError(
+                f"{place}: word_times has {pair!r}; words begin where the one before ended, or "
+                "later, and end no sooner than they begin"
+            )
+        last = numbers[1]
+    return tuple((float(start), float(end)) for start, end in times)
 
 
 def _field(
@@ -168,6 +193,6 @@ def _field(
         state = "null" if key in record else "missing"
         raise ManifestError(f'{place}: the key "{key}" is {state}')
     if not isinstance(value, kind) or isinstance(value, bool):
-        expected = "text" if kind is str else "a number"
+        expected = "text" if kind is str else "a list" if kind is list else "a number"
         raise ManifestError(f"{place}: {key} is {value!r}; expected {expected}")
     return value

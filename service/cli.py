@@ -14,6 +14,7 @@ from typing import Annotated, TextIO
 
 import typer
 from ossicle.data.cli import data_app
+from ossicle.model.commands.align import align_command
 from ossicle.model.commands.calibrate import calibrate_command
 from ossicle.model.commands.dictionary import dictionary_app
 from ossicle.model.commands.errors import one_line
@@ -57,6 +58,7 @@ app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("tune")(tune_command)
 app.command("calibrate")(calibrate_command)
+app.command("align")(align_command)
 app.command("export")(export_command)
 app.add_typer(token_app, name="token")
 app.add_typer(data_app, name="data")

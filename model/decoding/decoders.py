@@ -205,6 +205,10 @@ class Decoding:
         """What judges whole sentences, if anything does."""
         return self._rescorer
 
+    def annotator(self, search: Search) -> Annotator:
+        """What gives the texts of a search their times and confidences."""
+        return self._annotators[search]
+
     def write(self, text: str) -> str:
         """A text in normal form as the model's tokens write it: as it is, or its pronunciation."""
         return self._pronunciations.pronounce_text(text) if self._pronunciations else text

@@ -18,7 +18,9 @@ from ossicle.data.text import normalize
 
 
 def test_written_manifest_reads_back(tmp_path: Path) -> None:
-    inside = Utterance(tmp_path / "clips" / "a.flac", 1.25, "naïve ☃", "s/1", "made")
+    inside = Utterance(
+        tmp_path / "clips" / "a.flac", 1.25, "naïve ☃", "s/1", "made", ((0.1, 0.5), (0.5, 1.0))
+    )
     outside = Utterance(tmp_path.parent / "b.wav", 2.0, "")
     write_manifest(tmp_path / "m.jsonl", [inside, outside])
     assert read_manifest(tmp_path / "m.jsonl") == [inside, outside]
@@ -74,6 +76,21 @@ def test_failed_write_keeps_the_old_manifest(tmp_path: Path) -> None:
         ('{"audio_filepath": "a", "duration": 1}', 'the key "text" is missing'),
         ('{"audio_filepath": "a", "duration": 1, "text": null}', 'the key "text" is null'),
         ('{"audio_filepath": "a", "duration": 1, "text": "a", "speaker": 7}', "speaker is 7"),
+        *(
+            (
+                f'{{"audio_filepath": "a", "duration": 1, "text": "a", "word_times": {times}}}',
+                message,
+            )
+            for times, message in (
+                ("7", "word_times is 7; expected a list"),
+                ("[[0.1]]", "word_times has [0.1]; expected [start, end] in seconds"),
+                ('[[0.1, "b"]]', "expected [start, end] in seconds"),
+                ("[[0.2, 0.1]]", "word_times has [0.2, 0.1]; words begin where"),
+                ("[[0, 0.5], [0.4, 1]]", "word_times has [0.4, 1]; words begin where"),
+                ("[[-1, 0.5]]", "word_times has [-1, 0.5]; words begin where"),
+                ("[[0, NaN]]", "word_times has [0, nan]; words begin where"),
+            )
+        ),
     ],
 )
 def test_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:

@@ -96,6 +96,7 @@ CASES = [
     ("evaluate notes.txt", 1, "not valid JSON"),
     ("tune missing.jsonl", 1, "cannot read missing.jsonl"),
     ("calibrate missing.jsonl", 1, "cannot read missing.jsonl"),
+    ("align missing.jsonl -o made.jsonl", 1, "cannot read missing.jsonl"),
     ("bench server --manifest missing.jsonl", 1, "missing.jsonl: No such file"),
     ("bench server --server NOWHERE", 1, "NOWHERE does not answer"),
     ("bench server --model half", 1, "damaged or only half copied"),

@@ -1,0 +1,65 @@
+"""The command `align`, mounted into `ossicle` by `service/cli.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from ossicle.model.commands.errors import fail, one_line
+from ossicle.model.commands.options import ModelOption, ThreadsOption, thread_count
+from rich.console import Console
+from rich.progress import track
+
+_out = Console()
+_err = Console(stderr=True)
+
+
+def align_command(
+    manifest: Annotated[Path, typer.Argument(help="JSONL manifest of recordings and their texts.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The manifest to write.")],
+    model: ModelOption = None,
+    threads: ThreadsOption = 0,
+) -> None:
+    """Find when each word of known texts is said, and write that into a manifest.
+
+    Each line gets `word_times`, the start and end in seconds of each word of its text in normal
+    form. Lines whose text is not what the model hears get none.
+
+    Example: `ossicle align train.jsonl -o aligned.jsonl`
+    """
+    from ossicle.data.audio import AudioError
+    from ossicle.data.manifest import ManifestError, read_manifest, write_manifest
+    from ossicle.model.decoding.decoders import Decoding
+    from ossicle.model.decoding.known_text import Aligner
+    from ossicle.model.runtime import AcousticModel, ModelError, find_model
+
+    if not output.parent.is_dir():
+        raise fail(f"--output {output}: there is no folder {output.parent}", code=2)
+    try:
+        folder = find_model(model)
+        acoustic = AcousticModel.load(folder, threads=thread_count(threads))
+        utterances = read_manifest(manifest)
+        align = Aligner(acoustic, Decoding.load(folder, acoustic.info))
+        for place, aligned in track(
+            align(utterances),
+            "aligning",
+            total=len(utterances),
+            console=_err,
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        ):
+            utterances[place] = aligned
+        write_manifest(output, utterances)
+    except (AudioError, ManifestError, ModelError, OSError) as error:
+        raise fail(one_line(error)) from error
+    except KeyboardInterrupt:
+        raise fail("stopped; nothing was written", code=130) from None
+    found = sum(bool(utterance.word_times) for utterance in utterances)
+    _out.print(
+        f"{output}: the words of {found} of {len(utterances)} recordings have times",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

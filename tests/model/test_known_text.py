@@ -1,0 +1,81 @@
+"""`ossicle align`: when each word of a known text was said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ossicle.data.audio import read_audio
+from ossicle.data.manifest import Utterance, read_manifest, write_manifest
+from ossicle.data.sample import sample_path, sample_text, sample_utterance
+from ossicle.data.text import normalize
+from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.runtime import AcousticModel, find_model, transcribe_whole
+from ossicle.service.cli import app
+from typer.testing import CliRunner
+
+
+def ossicle(*arguments: object):  # type: ignore[no-untyped-def]
+    return CliRunner().invoke(app, ["align", *(str(argument) for argument in arguments)])
+
+
+def test_words_are_found(tmp_path: Path) -> None:
+    """Said and heard alike, the times are those of the recogniser's own alignment."""
+    sample = sample_utterance()
+    other = Utterance(sample.audio_filepath, sample.duration, "nobody says any of this in it")
+    silent = Utterance(sample.audio_filepath, sample.duration, "")
+    fast = Utterance(sample.audio_filepath, sample.duration, sample.text + " so fast" * 200)
+    write_manifest(tmp_path / "in.jsonl", [other, sample, silent, fast])
+    result = ossicle(tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")
+    assert result.exit_code == 0, result.output
+    assert "the words of 1 of 4 recordings have times" in " ".join(result.output.split())
+    without = [(u.audio_filepath, u.text, u.word_times) for u in (other, silent, fast)]
+    found = read_manifest(tmp_path / "out.jsonl")
+    assert [(u.audio_filepath, u.text, u.word_times) for u in found if not u.word_times] == without
+    assert found[1].text == sample.text
+    times = found[1].word_times
+    assert len(times) == len(normalize(sample.text).split())
+    folder = find_model()
+    model = AcousticModel.load(folder, threads=1)
+    decoder = Decoding.load(folder, model.info).decoder()
+    samples = read_audio(sample_path())
+    state = model.settled_state(1)
+    decoder.advance(
+        transcribe_whole(model.step, state, samples[None], model.info.lookahead_frames)[0]
+    )
+    heard = decoder.finish(1)[0].words
+    reference = normalize(sample_text()).split()
+    same = [
+        (word, times[reference.index(word.text)])
+        for word in heard
+        if reference.count(word.text) == 1 and [w.text for w in heard].count(word.text) == 1
+    ]
+    assert len(same) >= 10
+    near = [
+        abs(word.start - start) <= 0.1 and abs(word.end - end) <= 0.1 for word, (start, end) in same
+    ]
+    assert sum(near) >= 0.9 * len(near)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.jsonl", "-o", "out.jsonl"], "cannot read absent.jsonl"),
+        (["IN", "-o", "absent/out.jsonl"], "--output absent/out.jsonl: there is no folder absent"),
+        (["IN", "-o", "out.jsonl", "--model", "nope"], "no model 'nope'"),
+        (["LOST", "-o", "out.jsonl"], "lost.wav: No such file"),
+    ],
+)
+def test_refusals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_manifest("in.jsonl", [sample_utterance()])
+    line = {"audio_filepath": "lost.wav", "duration": 1.0, "text": "lost"}
+    Path("lost.jsonl").write_text(json.dumps(line))
+    names = {"IN": "in.jsonl", "LOST": "lost.jsonl"}
+    result = ossicle(*(names.get(argument, argument) for argument in arguments))
+    assert result.exit_code in (1, 2)
+    assert message in " ".join(result.output.split())
+    assert not Path("out.jsonl").exists()
