@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web
+from ossicle.model.runtime import ModelInfo
 from ossicle.service import convert
 from ossicle.service.errors import invalid
 from ossicle.service.models import Models
@@ -35,6 +36,8 @@ class TranscriptionForm:
         granularities: what ``verbose_json`` is to have; segments, if nothing is said.
         stream: send each final as it is found.
         param: the field that is to blame for a refusal.
+        info: of the model that hears the file, from where that begins: by the end its name may be
+            another model's.
     """
 
     model: str = ""
@@ -44,6 +47,7 @@ class TranscriptionForm:
     granularities: tuple[str, ...] = ()
     stream: bool = False
     param: str | None = None
+    info: ModelInfo | None = None
 
     async def requests(
         self, request: web.Request, models: Models
@@ -63,18 +67,17 @@ class TranscriptionForm:
             raise invalid(
                 "the request is no form; send the file and its fields as multipart/form-data"
             ) from error
-        seen = False
         try:
             while (part := await reader.next()) is not None:
                 if not isinstance(part, BodyPartReader) or not part.name:
                     raise invalid("a part of the form has no name; send fields and the file")
                 self.param = part.name.removesuffix("[]")
                 if part.name == "file":
-                    if seen:
+                    if self.info:
                         raise invalid("there are two files; send each in a request of its own")
-                    seen = True
                     self._check_stream()
-                    self._check_language(models)
+                    self.info = models.choose(self.model).info
+                    self._check_language(self.info, models)
                     # The configuration has nothing else of the client's that is not checked yet.
                     self.param = "prompt" if self.phrases else "file"
                     yield self._opening()
@@ -83,12 +86,12 @@ class TranscriptionForm:
                         yield pb.StreamingRecognizeRequest(audio_content=bytes(chunk))
                 else:
                     self._take(part.name, await _text(part), models)
-                    if seen:
-                        self._check_late(part.name, models)
+                    if self.info:
+                        self._check_late(part.name, self.info, models)
         except (ValueError, RuntimeError, web.HTTPException) as error:
             raise invalid(f"the form cannot be read: {error}") from error
         self.param = "file"
-        if not seen:
+        if not self.info:
             raise invalid("the form has no file; send the recording as its field file")
         self._check_together()
         self.param = None
@@ -129,20 +132,20 @@ class TranscriptionForm:
         else:
             raise invalid(f"this server does not know the field {name!r}; leave it out")
 
-    def _check_late(self, name: str, models: Models) -> None:
+    def _check_late(self, name: str, info: ModelInfo, models: Models) -> None:
         """Refuse what comes after the file and would have changed how it was heard."""
-        another = models.choose(self.model) is not models.default
+        another = self.model not in ("", info.name)
         if name == "prompt" or (name == "model" and another):
             raise invalid(
                 f"{name} comes after the file, which is heard as it arrives and not kept; send "
                 f"{name} before it"
             )
-        self._check_language(models)
+        self._check_language(info, models)
 
-    def _check_language(self, models: Models) -> None:
+    def _check_language(self, info: ModelInfo, models: Models) -> None:
         self.param = "language"
         asked = pb.RecognitionConfig(language_code=self.language)
-        convert.check_config(asked, models.choose(self.model).info, models.loaded)
+        convert.check_config(asked, info, models.loaded)
 
     def _check_together(self) -> None:
         if self.granularities and self.response_format != "verbose_json":

@@ -52,7 +52,7 @@ class Transcriptions:
     async def transcribe(self, request: web.Request) -> web.StreamResponse:
         """Transcribe the file of a form."""
         form = TranscriptionForm()
-        answer = _Answer(request, form, self._models)
+        answer = _Answer(request, form)
         requests = form.requests(request, self._models)
         outcome = await self._calls.run(STREAM, requests, answer.write, caller_of(request))
         if outcome.code is grpc.StatusCode.OK and not answer.seconds:
@@ -90,10 +90,9 @@ class Transcriptions:
 class _Answer:
     """The answer to one recording, as a whole or, if that is asked for, as it is found."""
 
-    def __init__(self, request: web.Request, form: TranscriptionForm, models: Models) -> None:
+    def __init__(self, request: web.Request, form: TranscriptionForm) -> None:
         self._request = request
         self._form = form
-        self._models = models
         self._segments: list[Segment] = []
         self._told = 0
         self._events: web.StreamResponse | None = None
@@ -125,7 +124,8 @@ class _Answer:
             if self._events is None:
                 return refused(outcome, self._form.param)
             return await self._end(openai_error(outcome, self._form.param), outcome)
-        info = self._models.choose(self._form.model).info
+        info = self._form.info
+        assert info, "the stream began with the file"
         segments = tuple(self._segments)
         transcript = Transcript("", self.seconds, info.language, info.name, segments)
         # What has begun as events ends so, whatever a later field says.

@@ -8,6 +8,7 @@ import json
 import math
 import wave
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 from calls import SECOND, TIMEOUT, until
 from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path
+from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.folder import LoadedModel
 from ossicle.service import Recognizer, SpeechContext
 from ossicle.service.formats import Transcript, format_transcript
 from ossicle.service.limits import Limits
@@ -301,6 +304,39 @@ async def test_finals_come_while_the_file_is_still_being_sent(
         " three",
         "one two three",
     ]
+
+
+async def test_a_recording_keeps_the_model_it_began_with(
+    server_thread: Any, tapes: Any, http: aiohttp.ClientSession
+) -> None:
+    before = LoadedModel(tapes.model, Decoding(tapes.model.info), "1")
+    renamed = type(tapes.model)()
+    renamed.info = replace(tapes.model.info, name="renamed", language="de-DE")
+    thread = server_thread([before], Limits(max_streams=1), web=WebConfig(0))
+    await asyncio.wrap_future(thread.start())
+    models = thread.server.models
+
+    async def recording() -> AsyncIterator[bytes]:
+        yield wav(b"")[:40] + b"\xff\xff\xff\xff"
+        for part in ("one", 40 * "_", 40 * "_"):
+            # A form's reader has always one piece in hand.
+            yield to_linear16(tapes.record(part))
+            await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(until, lambda: models.default.streams == 1)
+        other = [LoadedModel(renamed, Decoding(renamed.info), "2")]
+        await asyncio.to_thread(thread.run, models.replace(other))
+        yield to_linear16(tapes.record("two"))
+
+    try:
+        fields = [("model", before.info.name), ("response_format", "verbose_json")]
+        data = form(*fields, ("file", recording()), ("language", "en"))
+        async with http.post(thread.server.page + PATH, data=data) as response:
+            heard = await response.json()
+        assert [model.info.name for model in models.all] == ["renamed"]
+        assert (response.status, heard["text"], heard["language"]) == (200, "one two", "en")
+    finally:
+        await asyncio.to_thread(thread.stop)
+        thread.end()
 
 
 @pytest.mark.parametrize("place", [0, 1])
