@@ -14,5 +14,6 @@ with Recognizer() as speech:
         expected = [SpeechContext(phrases, boost=boost)]
         heard = speech.recognize(file, speech_contexts=expected, alternatives=3)
         print(f"boost {boost}", heard.text, sep="\t")
-        for other in heard.segments[0].alternatives[1:]:
-            print("or", other.text, sep="\t")
+        for segment in heard.segments:
+            for other in segment.alternatives[1:]:
+                print("or", other.text, sep="\t")

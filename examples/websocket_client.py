@@ -31,7 +31,9 @@ async def main(url: str, file: str) -> None:
             if "error" in answer:
                 sys.exit(f"{file}: {answer['error']['message']}")
             for result in answer.get("results", []):
-                print(result["alternatives"][0]["transcript"])
+                # A member that is empty is left out: the last final may have no words.
+                if text := result["alternatives"][0].get("transcript"):
+                    print(text)
         await sending
 
 

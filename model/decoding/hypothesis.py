@@ -1,7 +1,7 @@
 """From log-probabilities to hypotheses: what was said, when, and how surely.
 
-A decoder is fed log-probabilities as they come and keeps its own state, so that a partial result
-costs nothing but reading it. Greedy decoding takes the best token of each frame, merges
+A decoder is fed log-probabilities as they come and keeps its own state, so that nothing is decoded
+anew for a partial result. Greedy decoding takes the best token of each frame, merges
 neighbouring equals and drops blanks (Graves et al. 2006, "best path decoding").
 """
 

@@ -15,7 +15,8 @@ server is gone goes on at another, from the last final result, as if nothing had
 :class:`Resumption`.
 
 :class:`AsyncSpeechClient` has the same methods for ``asyncio``. What a call can fail with is in
-:mod:`ossicle.service.client.errors`. One client may be used from several threads.
+:mod:`ossicle.service.client.errors`. A :class:`SpeechClient` may be used from several threads, an
+:class:`AsyncSpeechClient` from one event loop.
 """
 
 from ossicle.service.formats import Alternative

@@ -70,8 +70,10 @@ class SpeechServiceServicer(object):
         messages, and half-closes. The server answers per utterance with any number of partial results
         (if interim_results is set) and then exactly one final result. Half-closing always yields one
         last final result, with an empty transcript if nothing was said since the final before or if
-        there was no audio at all, and then the status OK. When a stream ends with an error after audio
-        was accepted, the audio accepted so far is still answered by a final result before the error.
+        there was no audio at all, and then the status OK. When a stream ends with an error of the request,
+        by a limit or because the server shuts down, the audio accepted so far is still answered by a
+        final result before the error; after a fault of the server, or to a client that reads no results,
+        it is not.
 
         Nothing final is ever revised. Transcripts carry no white space at either end: the transcript
         of the whole stream is the non-empty final transcripts joined by one space.
