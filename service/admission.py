@@ -72,6 +72,11 @@ class Admission:
             if self._end:
                 raise self._end
 
+    def check_room(self) -> None:
+        """Nothing, if another stream would be admitted now; raises as `admit`."""
+        with self._lock:
+            self._check_room()
+
     def admit(self, make: Callable[[int], Stream]) -> Stream:
         """Give a slot to a new stream.
 
@@ -84,11 +89,7 @@ class Admission:
             EngineStopped: if nobody is served any more.
         """
         with self._lock:
-            if self._end:
-                raise self._end
-            if not self._free:
-                raise NoFreeSlot(f"all {self.slots} streams are taken")
-            self._check_capacity()
+            self._check_room()
             slot = heapq.heappop(self._free)
             stream = self._streams[slot] = make(slot)
         return stream
@@ -113,7 +114,11 @@ class Admission:
             self._free = list(range(self.slots))
         return streams
 
-    def _check_capacity(self) -> None:
+    def _check_room(self) -> None:
+        if self._end:
+            raise self._end
+        if not self._free:
+            raise NoFreeSlot(f"all {self.slots} streams are taken")
         if self._capacity is None:
             return
         busy = count_busy(self._streams.values(), self._block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from ossicle.data.audio import Encoding
+from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase, Search
 from ossicle.model.decoding.hypothesis import Word
-from ossicle.model.decoding.phrases import check_phrases
+from ossicle.model.decoding.phrases import MOST_PHRASES, check_phrases
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .durations import duration, seconds
@@ -58,6 +60,8 @@ _UTTERANCE_ENDS = {
     reason: pb.UtteranceEnd.Value(f"UTTERANCE_END_{reason.name}") for reason in UtteranceEnd
 }
 MAX_PREVIOUS_CHARACTERS = 20_000
+# One at a time, whoever asks: it is Python's work, for which the engine would have to wait.
+_PHRASES = ThreadPoolExecutor(1, "ossicle-phrases")
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ def refuse_unknown_fields(request: Message) -> None:
     """Refuse what a newer client asks for and we have never heard of, at any depth of a request.
 
     Raises:
-        ServiceError: UNIMPLEMENTED, naming the field.
+        ServiceError: UNIMPLEMENTED, naming the field; INVALID_ARGUMENT for a list that is longer
+            than any may be.
     """
     unknown = UnknownFieldSet(request)
     if len(unknown):
@@ -106,7 +111,12 @@ def refuse_unknown_fields(request: Message) -> None:
     for field in request.DESCRIPTOR.fields:
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             if field.is_repeated:
-                for part in getattr(request, field.name):
+                parts = getattr(request, field.name)
+                if len(parts) > MOST_PHRASES:  # before each is looked at
+                    raise invalid(
+                        f"{field.name} has {len(parts)} entries; give at most {MOST_PHRASES}"
+                    )
+                for part in parts:
                     refuse_unknown_fields(part)
             elif request.HasField(field.name):
                 refuse_unknown_fields(getattr(request, field.name))
@@ -182,11 +192,17 @@ async def checked_decoding(
 ) -> DecodingConfig:
     """As `decoding_config`; phrases are looked at, which may take a second, in another thread.
 
-    How they are pronounced is remembered, so that the thread of the engine need not find it out.
+    What was made of them is remembered, so that the event loop need not make it.
     """
     if not config.speech_contexts:
         return decoding_config(config, decoding, default)
-    return await asyncio.to_thread(decoding_config, config, decoding, default)
+
+    def checked() -> DecodingConfig:
+        chosen = decoding_config(config, decoding, default)
+        decoding.decoder(chosen)
+        return chosen
+
+    return await asyncio.get_running_loop().run_in_executor(_PHRASES, checked)
 
 
 def audio_settings(config: pb.RecognitionConfig) -> AudioSettings:
@@ -238,8 +254,8 @@ def streaming_session(
         ServiceError: INVALID_ARGUMENT for a duration out of its range, or too much heard or said
             before.
     """
-    said = tuple(config.previous_transcripts)
-    if (characters := sum(map(len, said))) > MAX_PREVIOUS_CHARACTERS:
+    characters = sum(map(len, config.previous_transcripts))
+    if characters > MAX_PREVIOUS_CHARACTERS:
         raise invalid(
             f"previous_transcripts have {characters} characters, more than the "
             f"{MAX_PREVIOUS_CHARACTERS} allowed; send the latest only"
@@ -257,7 +273,9 @@ def streaming_session(
             config.single_utterance,
             endpointing,
             max(config.config.max_alternatives, 1),
-            replace(decoding, said=said),
+            replace(
+                decoding, said=tuple(filter(None, map(normalize, config.previous_transcripts)))
+            ),
             seconds(config.context),
         )
     except ValueError as error:

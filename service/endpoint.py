@@ -20,6 +20,7 @@ UNSURE_SILENCE_FACTOR = 2
 # A too long utterance is cut between words if a separator comes this close to its limit.
 CUT_WINDOW_SECONDS = 2.0
 
+SHORTEST_LEADING_SILENCE = 0.5  # each costs the network as much as it looks ahead
 SHORTEST_TRAILING_SILENCE = 0.1
 SHORTEST_UTTERANCE = 1.0
 LONGEST_UTTERANCE = 300.0
@@ -30,7 +31,8 @@ class EndpointConfig:
     """When an utterance ends; all in seconds.
 
     Attributes:
-        leading_silence_timeout: an utterance without a word for so long is given up; 0 never.
+        leading_silence_timeout: an utterance without a word for so long is given up, 0.5 or
+            more; 0 never.
         trailing_silence: silence after the last word that ends an utterance; 0 never.
         max_utterance_duration: longest utterance from its first word, 1 to 300.
 
@@ -44,10 +46,11 @@ class EndpointConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not (math.isfinite(self.leading_silence_timeout) and self.leading_silence_timeout >= 0):
+        leading = self.leading_silence_timeout
+        if leading != 0 and not SHORTEST_LEADING_SILENCE <= leading < math.inf:
             raise ValueError(
-                f"leading_silence_timeout is {self.leading_silence_timeout:g} s; give 0 (never) or "
-                "a positive duration"
+                f"leading_silence_timeout is {leading:g} s; give 0 (never) or at least "
+                f"{SHORTEST_LEADING_SILENCE:g} s"
             )
         trailing = self.trailing_silence
         if trailing != 0 and not SHORTEST_TRAILING_SILENCE <= trailing < math.inf:

@@ -187,6 +187,10 @@ class Engine:
         self.wake()
         return stream
 
+    def check_room(self) -> None:
+        """Nothing, if another stream would be taken now; raises as `open`."""
+        self._admission.check_room()
+
     def wake(self) -> None:
         """Make the thread look for work."""
         if self._waiting_since is None:

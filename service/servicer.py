@@ -120,6 +120,8 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         self, model: ServedModel, request: pb.RecognizeRequest, call: Call
     ) -> pb.RecognizeResponse:
         convert.check_config(request.config, model.info, self._models.loaded)
+        if request.config.speech_contexts:
+            model.engine.check_room()  # before work is done for them
         decoding = await convert.checked_decoding(request.config, model.decoding, self._search)
         answer = convert.answer_settings(request.config)
         if not request.audio_content:

@@ -181,7 +181,9 @@ class Conversation:
                 if result.end - _SAME_TIME > self._connection.until:
                     yield result
             elif message.utterance_end == pb.UTTERANCE_END_INTERRUPTED and self._resumable:
-                self._held = result
+                # One that goes away while it catches up has heard less than the one before.
+                if self._held is None or result.end >= self._held.end:
+                    self._held = result
             elif self._is_new_final(result, message.utterance_end):
                 self._tell(result, message.utterance_end)
                 resume = _later(seconds(message.resume_offset), origin)
@@ -200,8 +202,10 @@ class Conversation:
         self._held = None
 
     def _is_news(self, event: SpeechEvent) -> bool:
-        if self._event is None or event.kind is SpeechEventKind.END_OF_UTTERANCE:
+        if self._event is None:
             return True
+        if event.kind is SpeechEventKind.END_OF_UTTERANCE:  # of which a stream has one
+            return self._event.kind is not event.kind
         later = event.offset - self._event.offset
         return later > _SAME_TIME or (later > -_SAME_TIME and event.kind is not self._event.kind)
 

@@ -146,7 +146,8 @@ class ResumableStream(Generic[C]):
         wait = self._attempts.wait_after(failure) if self._attempts else None
         if wait is not None:
             self._replica = self._replicas.after(self._replica)
-            return wait
+            left = self._remaining()
+            return wait if left is None else min(wait, left)
         # An error knows the frame that raises it: what that knows would stay in memory with it.
         self._failure = None
         try:

@@ -1,4 +1,4 @@
-"""How requests arrive: readable, and the one of a call that is no stream in some time."""
+"""How requests arrive: readable, not too large, and the one of a call that is no stream in time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from google.protobuf.message import DecodeError
 from ossicle.service.errors import ServiceError, as_service_error, invalid
 from ossicle.service.telemetry.call import current_call
 from ossicle.service.waiting import NotInTimeError, in_time
+
+from .message_size import sized
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -43,7 +45,7 @@ def awaiting(handler: Handler, seconds: float) -> Handler:
             yield response
 
     chosen: Callable[..., Any] = answers if inspect.isasyncgenfunction(behaviour) else answer
-    return make(chosen, handler.request_deserializer, handler.response_serializer)
+    return make(chosen, _deserializer(handler), handler.response_serializer)
 
 
 def reading(handler: Handler) -> Handler:
@@ -53,25 +55,30 @@ def reading(handler: Handler) -> Handler:
     themselves.
     """
     behaviour = cast("Callable[..., Any]", handler.stream_stream)
+    deserialize = _deserializer(handler)
     if not inspect.isasyncgenfunction(behaviour):
-        return handler
+        return grpc.stream_stream_rpc_method_handler(
+            behaviour, deserialize, handler.response_serializer
+        )
 
     async def answers(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         try:
             async for response in behaviour(requests, context):
                 yield response
-        except DecodeError as error:
+        except (DecodeError, ServiceError) as error:
             await as_service_error(error).abort(context, name_of_call())
 
-    return grpc.stream_stream_rpc_method_handler(
-        answers, handler.request_deserializer, handler.response_serializer
-    )
+    return grpc.stream_stream_rpc_method_handler(answers, deserialize, handler.response_serializer)
 
 
 def name_of_call() -> str:
     """The name of the running call, or one for a call that nobody has named."""
     call = current_call.get()
     return call.request_id if call else uuid.uuid4().hex
+
+
+def _deserializer(handler: Handler) -> Callable[[bytes], Any]:
+    return sized(cast("Callable[[bytes], Any]", handler.request_deserializer))
 
 
 async def _arrived(requests: AsyncIterator[Any], context: Context, seconds: float) -> Any:
@@ -89,7 +96,7 @@ async def _arrived(requests: AsyncIterator[Any], context: Context, seconds: floa
             grpc.StatusCode.DEADLINE_EXCEEDED,
             f"the request has not arrived within {seconds:g} s; send long recordings as a stream",
         )
-    except DecodeError as error:
+    except (DecodeError, ServiceError) as error:
         refusal = as_service_error(error)
     if request is None:
         await refusal.abort(context, name_of_call())

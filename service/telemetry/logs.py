@@ -55,7 +55,11 @@ def facts_of(record: logging.LogRecord) -> dict[str, Fact]:
 
 def _is_news(record: logging.LogRecord) -> bool:
     # What gRPC says, with a traceback, of a client that left before it was told a status.
-    return not (record.name.startswith("grpc.") and record.msg.startswith("ExecuteBatchError"))
+    if record.name.startswith("grpc.") and record.msg.startswith("ExecuteBatchError"):
+        return False
+    # What aiohttp says of requests that it refuses by itself quotes them: a token, perhaps.
+    error = record.exc_info and record.exc_info[0]
+    return not (error and error.__module__ == "aiohttp.http_exceptions")
 
 
 def _with_worker(worker: int, record: logging.LogRecord) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from ossicle.model.runtime import ModelInfo
 from ossicle.service import convert
 from ossicle.service.errors import invalid
@@ -88,7 +89,7 @@ class TranscriptionForm:
                     self._take(part.name, await _text(part), models)
                     if self.info:
                         self._check_late(part.name, self.info, models)
-        except (ValueError, RuntimeError, web.HTTPException) as error:
+        except (ValueError, RuntimeError, web.HTTPException, HttpProcessingError) as error:
             raise invalid(f"the form cannot be read: {error}") from error
         self.param = "file"
         if not self.info:

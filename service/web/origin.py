@@ -28,10 +28,10 @@ def is_allowed(origin: str | None, host: str, secure: bool, others: Collection[s
         return True
     try:
         page = urlsplit(origin)
-        own = origin_of(urlsplit(f"{'https' if secure else 'http'}://{host}"))
+        ours = origin_of(urlsplit(f"{'https' if secure else 'http'}://{host}")) == origin_of(page)
     except ValueError:
         return False
-    return origin_of(page) == own and (secure or _is_unmistakable(page.hostname or ""))
+    return ours and (secure or _is_unmistakable(page.hostname or ""))
 
 
 def origin_of(address: SplitResult) -> str:

@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 from ossicle.service.errors import invalid
 from ossicle.service.limits import Limits
+from ossicle.service.waiting import NotInTimeError, in_time
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .caller import caller_of
@@ -57,7 +58,15 @@ class StreamSocket:
         self._left = asyncio.Event()
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        """Answer until the stream is over, and close with its status."""
+        """Answer until the stream is over, and close with its status.
+
+        Raises:
+            HTTPBadRequest: the client offers subprotocols, and not ours.
+        """
+        offered = request.headers.get("Sec-WebSocket-Protocol")
+        # aiohttp would log what was offered instead: a token, perhaps.
+        if offered is not None and PROTOCOL not in map(str.strip, offered.split(",")):
+            raise web.HTTPBadRequest(reason=f"the subprotocols lack {PROTOCOL}, or offer none")
         await self._socket.prepare(request)
         run = self._calls.run(STREAM, self._requests(), self._send, caller_of(request))
         running = asyncio.create_task(run)
@@ -68,9 +77,9 @@ class StreamSocket:
                 # While somebody receives, aiohttp closes without waiting for the client's goodbye.
                 watching.cancel()
                 await asyncio.wait({watching})
-                await self._close(running.result())
+                await self._close(request, running.result())
             elif excess := watching.result():
-                await self._close(Outcome(excess, ""))
+                await self._close(request, Outcome(excess, ""))
         finally:
             running.cancel()
             watching.cancel()
@@ -119,14 +128,21 @@ class StreamSocket:
         except ConnectionError:
             await self._leave()
 
-    async def _close(self, outcome: Outcome) -> None:
+    async def _close(self, request: web.Request, outcome: Outcome) -> None:
+        """Tell the outcome; who does not read it in time is hung up on."""
+        try:
+            await in_time(self._say_goodbye(outcome), 2 * _CLOSE_SECONDS)
+        except NotInTimeError:
+            if request.transport:
+                request.transport.abort()
+        except ConnectionError:
+            pass  # nobody is there to be told
+
+    async def _say_goodbye(self, outcome: Outcome) -> None:
         if outcome.code is grpc.StatusCode.OK:
             await self._socket.close()
             return
-        try:
-            await self._socket.send_json(status_json(outcome))
-        except ConnectionError:
-            return  # nobody is there to be told
+        await self._socket.send_json(status_json(outcome))
         code = CLOSE_CODES + outcome.status.code
         await self._socket.close(code=code, message=outcome.code.name.encode())
 

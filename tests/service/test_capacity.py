@@ -8,10 +8,10 @@ from typing import Any
 
 import grpc
 import pytest
-from calls import LiveStream, audio, linear16, start, stream, transcripts, until
+from calls import TIMEOUT, LiveStream, audio, linear16, start, stream, transcripts, until
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
-from ossicle.service import turns
+from ossicle.service import convert, turns
 from ossicle.service.admission import Overloaded
 from ossicle.service.capacity import Capacity
 from ossicle.service.engine import Engine
@@ -19,6 +19,7 @@ from ossicle.service.limits import Limits
 from ossicle.service.rounds import Round
 from ossicle.service.session_config import SessionConfig
 from ossicle.service.stream import Stream
+from ossicle.speech.v1 import speech_pb2 as pb
 from ossicle.speech.v1 import speech_pb2_grpc
 
 BLOCK = 0.16
@@ -156,6 +157,31 @@ def test_streams_whose_audio_waits_count_however_long_the_engine_takes(
     waiting.write(tapes.record("abc"))
     with pytest.raises(Overloaded, match=r"answered within 0\.15 s: 1"):
         engine.open(SessionConfig(), lambda events: None)
+    with pytest.raises(Overloaded, match=r"answered within 0\.15 s: 1"):
+        engine.check_room()
+
+
+def test_phrases_are_not_looked_at_where_there_is_no_room(
+    serve: Any, tapes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overloaded(engine: Engine) -> None:
+        raise Overloaded("as many streams are busy as are answered in time")
+
+    looked_at: list[Any] = []
+    monkeypatch.setattr(convert, "check_phrases", looked_at.append)
+    config = linear16(speech_contexts=[pb.SpeechContext(phrases=["rare name"])])
+    said = (tapes.record("abc") * 32768).astype("<i2").tobytes()
+    with serve(tapes.model) as server, grpc.insecure_channel(server.address) as channel:
+        stub = speech_pb2_grpc.SpeechServiceStub(channel)
+        recording = pb.RecognizeRequest(config=config, audio_content=said)
+        assert stub.Recognize(recording, timeout=TIMEOUT).results
+        assert len(looked_at) == 1
+        monkeypatch.setattr(Engine, "check_room", overloaded)
+        with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
+            stub.Recognize(recording, timeout=TIMEOUT)
+        with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
+            stream(stub, start(config), audio(said))
+    assert len(looked_at) == 1
 
 
 def test_an_overloaded_server_refuses_at_once_and_answers_those_it_took(

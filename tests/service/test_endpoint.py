@@ -88,6 +88,7 @@ def test_a_long_word_is_cut_at_the_limit(detector: EndpointDetector) -> None:
     [
         ("leading_silence_timeout", -1),
         ("leading_silence_timeout", math.nan),
+        ("leading_silence_timeout", 0.001),
         ("trailing_silence", 0.05),
         ("trailing_silence", math.inf),
         ("max_utterance_duration", 0),

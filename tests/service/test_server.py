@@ -33,6 +33,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ossicle.data.sample import sample_path, sample_text
+from ossicle.model.decoding.decoders import DecodingConfig
+from ossicle.service import convert
 from ossicle.service.server import SERVICE, SpeechServer
 from ossicle.speech.v1 import speech_pb2 as pb
 
@@ -279,6 +281,13 @@ def test_what_was_said_before_is_limited(stub: Any) -> None:
         stream(stub, start(previous_transcripts=before * 11))
     assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "previous_transcripts have 22000 characters" in refusal.value.details()
+
+
+def test_what_was_said_before_may_be_written_as_people_write() -> None:
+    before = ["It's 5 o'clock.", "...", "café"]
+    config = pb.StreamingRecognitionConfig(previous_transcripts=before)
+    session = convert.streaming_session(config, DecodingConfig())
+    assert session.decoding.said == ("it's five o'clock", "cafe")
 
 
 def test_a_stream_goes_on_from_where_another_was_cut(stub: Any, speech: bytes) -> None:

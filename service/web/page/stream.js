@@ -190,7 +190,8 @@ export class Stream {
 
   #final(result, reason, resume) {
     if (reason === "UTTERANCE_END_INTERRUPTED") {
-      this.#held = result;
+      // One that goes away while it catches up has heard less than the one before.
+      if (!this.#held || result.end >= this.#held.end) this.#held = result;
       return;
     }
     const start = this.#utterance;

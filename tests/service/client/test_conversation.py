@@ -21,7 +21,7 @@ from ossicle.service.client.conversation import Conversation
 from ossicle.service.client.messages import first_request, recognition_config
 from ossicle.service.events import Event
 from ossicle.service.session import Session
-from ossicle.service.values import Endpointing, Finalize, Result, SpeechEvent
+from ossicle.service.values import Endpointing, Finalize, Result, SpeechEvent, SpeechEventKind
 from ossicle.speech.v1 import speech_pb2 as pb
 
 SECOND = "_" * 25
@@ -312,5 +312,32 @@ def test_a_final_that_was_held_back_is_told_in_the_end(tapes: Any) -> None:
     for response in [*server.take(request), *server.close(interrupted=True)]:
         assert not [r for r in conversation.receive(response) if isinstance(r, Result)]
     assert conversation.connect() is not None
+    # The next server goes away, too, before it has heard as much.
+    (request,) = iter(conversation.next_request, None)
+    behind = TapeServer(tapes, first)
+    shorter = pb.StreamingRecognizeRequest(audio_content=request.audio_content[: 3 * 1280])
+    for response in [*behind.take(shorter), *behind.close(interrupted=True)]:
+        assert not [r for r in conversation.receive(response) if isinstance(r, Result)]
     assert [result.text for result in conversation.give_up()] == ["one tw"]
     assert list(conversation.give_up()) == []
+
+
+def test_the_end_of_the_utterance_is_told_once(tapes: Any) -> None:
+    first = pb.StreamingRecognizeRequest()
+    first.streaming_config.config.encoding = pb.AUDIO_ENCODING_LINEAR16
+    first.streaming_config.config.sample_rate_hertz = 16_000
+    first.streaming_config.single_utterance = True
+    conversation = Conversation(first, 1 << 20)
+    conversation.connect()
+    conversation.add(linear16(tapes, "one" + 60 * "_"))
+    told: list[Result | SpeechEvent] = []
+    for final_arrives in (False, True):
+        request = conversation.next_request()
+        assert request is not None
+        for response in TapeServer(tapes, first).take(request):
+            if not response.results or final_arrives:
+                told += conversation.receive(response)
+        assert final_arrives or conversation.connect() is not None
+    assert [item.text for item in told if isinstance(item, Result) and item.is_final] == ["one"]
+    kinds = [item.kind for item in told if isinstance(item, SpeechEvent)]
+    assert kinds.count(SpeechEventKind.END_OF_UTTERANCE) == 1

@@ -289,6 +289,23 @@ def test_the_timeout_holds_over_all_connections(
 
 
 @both
+def test_the_timeout_holds_between_connections(
+    scripted: tuple[Scripted, str], stream: Stream
+) -> None:
+    servicer, address = scripted
+
+    def breaks(requests: Iterator[Request], context: grpc.ServicerContext) -> Iterator[Response]:
+        yield spoken("word", is_final=False, end=0.5)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "again")
+
+    servicer.streaming = breaks
+    began = time.monotonic()
+    with pytest.raises(TimedOutError):
+        stream(address, [b"ab"], Resumption(first_wait=20, longest_wait=20), timeout=1.0)
+    assert time.monotonic() - began < 10
+
+
+@both
 def test_audio_that_is_too_much_to_keep_ends_with_its_server(
     scripted: tuple[Scripted, str], stream: Stream
 ) -> None:

@@ -34,6 +34,8 @@ OTHERS = ("https://asr.example.org",)
         ("", "localhost:8080", False, False),
         ("http://[::1", "[::1", False, False),
         ("http://localhost:port", "localhost:port", False, False),
+        ("http://localhost:port", "localhost:8080", False, False),
+        ("http://localhost:99999", "localhost:8080", False, False),
     ],
 )
 def test_own_pages_and_those_that_were_named_are_allowed(

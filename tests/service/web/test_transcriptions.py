@@ -257,6 +257,8 @@ async def test_fields_may_follow_the_file_unless_they_change_what_is_heard(
         (b"nothing", "multipart/form-data", "the request is no form"),
         (b"nothing", "multipart/form-data; boundary=b", "the form cannot be read"),
         (b"--b\r\nContent-Disposition: form-data\r\n\r\n\r\n--b--\r\n", "B", "has no name"),
+        (b"--b\r\nNo header\r\n\r\n1\r\n--b--\r\n", "B", "the form cannot be read"),
+        (b"--b\r\nX: " + 9000 * b"a" + b"\r\n\r\n1\r\n--b--\r\n", "B", "cannot be read"),
         (
             b'--b\r\nContent-Disposition: form-data; name="stream"\r\n\r\n1\r\n--b--\r\n',
             "B",

@@ -21,13 +21,15 @@ from ossicle.service.limits import Limits
 from ossicle.service.security.config import Security
 from ossicle.service.security.tokens import edited_tokens, make_token
 from ossicle.service.server import SpeechServer
+from ossicle.service.web.calls import Outcome
 from ossicle.service.web.config import WebConfig
-from ossicle.service.web.websocket import MAX_TEXT_CHARACTERS
+from ossicle.service.web.websocket import MAX_TEXT_CHARACTERS, StreamSocket
 from ossicle.speech.v1 import speech_pb2 as pb
 from sockets import END, LINEAR16, Heard, hear, send, start, stream
 
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 4003, 4004, 4005, 4008
 OUT_OF_RANGE, UNAVAILABLE, UNAUTHENTICATED = 4011, 4014, 4016
+BROKEN = 1006
 WORDS = {"enableWordTimeOffsets": True, "enableWordConfidence": True}
 
 
@@ -310,6 +312,35 @@ async def test_who_has_no_token_is_refused(
     assert heard.code == UNAUTHENTICATED
     assert "token" in heard.error["message"]
     assert heard.error["requestId"]
+
+
+async def test_a_token_offered_without_the_protocol_is_refused_and_not_logged(
+    guarded: Guarded, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = guarded.server.page + "v1/stream"
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
+        async with http.ws_connect(address, protocols=(f"bearer.{guarded.secret}",)):
+            pass
+    headers = {"Sec-WebSocket-Protocol": f"bearer.{guarded.secret}"}
+    async with http.get(address, headers=headers) as response:
+        assert response.status == 400
+        assert "the subprotocols lack ossicle.v1" in (await response.json())["error"]["message"]
+    assert guarded.secret not in caplog.text
+
+
+async def test_who_does_not_read_the_goodbye_is_hung_up_on(
+    guarded: Guarded, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unread(self: StreamSocket, outcome: Outcome) -> None:
+        await asyncio.Event().wait()  # as while the other side's window is full
+
+    monkeypatch.setattr(StreamSocket, "_say_goodbye", unread)
+    monkeypatch.setattr("ossicle.service.web.websocket._CLOSE_SECONDS", 0.1)
+    header = {"Authorization": f"Bearer {guarded.secret}"}
+    async with http.ws_connect(guarded.server.page + "v1/stream", headers=header) as socket:
+        await send(socket, start(), END)
+        heard = await hear(socket)
+    assert heard.code == BROKEN
 
 
 async def test_streams_of_a_token_are_counted_until_they_end(
