@@ -27,6 +27,10 @@ class EngineStopped(EngineError):  # noqa: N818 - a state of the service, not a 
     """The engine was stopped or has failed; it serves nobody any more."""
 
 
+SPARE = 4
+"""Slots beyond those of the streams that there may be."""
+
+
 class Admission:
     """The slots of an engine and the streams in them; for any thread.
 
@@ -34,14 +38,19 @@ class Admission:
         slots: streams at the same time.
         block_samples: samples of a stream in one step.
         capacity: how many streams are answered in time; None for as many as there are slots.
+
+    Attributes:
+        rows: slots that there are: a stream that is given up keeps its own until the step under way
+            is over, and another may come before that.
     """
 
     def __init__(self, slots: int, block_samples: int, capacity: Capacity | None) -> None:
         self.slots = slots
+        self.rows = slots + SPARE
         self._block = block_samples
         self._capacity = capacity
         self._lock = threading.Lock()  # guards the rest
-        self._free = list(range(slots))
+        self._free = list(range(self.rows))
         self._streams: dict[int, Stream] = {}
         self._end: EngineStopped | None = None
 
@@ -49,7 +58,7 @@ class Admission:
     def active(self) -> int:
         """Slots that are taken."""
         with self._lock:
-            return self.slots - len(self._free)
+            return self.rows - len(self._free)
 
     @property
     def capacity(self) -> int:
@@ -111,17 +120,20 @@ class Admission:
             self._end = self._end or end
             streams = list(self._streams.values())
             self._streams.clear()
-            self._free = list(range(self.slots))
+            self._free = list(range(self.rows))
         return streams
+
+    def _served(self) -> list[Stream]:
+        return [stream for stream in self._streams.values() if not stream.cancelled]
 
     def _check_room(self) -> None:
         if self._end:
             raise self._end
-        if not self._free:
+        if not self._free or len(self._served()) >= self.slots:
             raise NoFreeSlot(f"all {self.slots} streams are taken")
         if self._capacity is None:
             return
-        busy = count_busy(self._streams.values(), self._block)
+        busy = count_busy(self._served(), self._block)
         if not self._capacity.admits(busy):
             raise Overloaded(
                 "as many streams are busy as are answered within "

@@ -98,10 +98,10 @@ class Engine:
         self.has_failed = False
         self._on_round = on_round
         self._waiting_since: float | None = None
-        self._state = SlotStates(model, slots)
         self._numbers = itertools.count(1)
         block_samples = block_frames * model.info.frame_samples
         self._admission = Admission(slots, block_samples, self._capacity)
+        self._state = SlotStates(model, self._admission.rows)
         self._starting = threading.Lock()
         self._started = False
         self._stopping = False

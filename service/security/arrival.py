@@ -48,11 +48,15 @@ def awaiting(handler: Handler, seconds: float) -> Handler:
     return make(chosen, _deserializer(handler), handler.response_serializer)
 
 
-def reading(handler: Handler) -> Handler:
+def reading(handler: Handler, seconds: float) -> Handler:
     """A handler of a stream that does the same, but refuses messages that cannot be read.
 
     To gRPC they are a fault of the server. Handlers that write their responses themselves see to it
-    themselves.
+    themselves, and to clients that say nothing.
+
+    Args:
+        handler: a handler whose requests are a stream.
+        seconds: how long the client may say nothing.
     """
     behaviour = cast("Callable[..., Any]", handler.stream_stream)
     deserialize = _deserializer(handler)
@@ -63,7 +67,7 @@ def reading(handler: Handler) -> Handler:
 
     async def answers(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         try:
-            async for response in behaviour(requests, context):
+            async for response in behaviour(_in_time(requests, seconds), context):
                 yield response
         except (DecodeError, ServiceError) as error:
             await as_service_error(error).abort(context, name_of_call())
@@ -79,6 +83,25 @@ def name_of_call() -> str:
 
 def _deserializer(handler: Handler) -> Callable[[bytes], Any]:
     return sized(cast("Callable[[bytes], Any]", handler.request_deserializer))
+
+
+async def _in_time(requests: AsyncIterator[Any], seconds: float) -> AsyncIterator[Any]:
+    """The same requests.
+
+    Raises:
+        ServiceError: DEADLINE_EXCEEDED if none comes for too long.
+    """
+    while True:
+        try:
+            request = await in_time(anext(requests, None), seconds)
+        except NotInTimeError:
+            raise ServiceError(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"nothing was sent for {seconds:g} s; ask, or half-close",
+            ) from None
+        if request is None:
+            return
+        yield request
 
 
 async def _arrived(requests: AsyncIterator[Any], context: Context, seconds: float) -> Any:

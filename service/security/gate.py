@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # Whoever starts, stops and balances servers asks for their health and has no token.
 _HEALTH = "/grpc.health.v1.Health/"
 _STREAMS = ("/StreamingRecognize", "/Recognize")
-# Enough for everybody who watches a server's health.
+# Enough for everybody who asks for a server's health, and, apart from them, who watches it.
 _MOST_HEALTH_CALLS = 100
 
 
@@ -55,7 +56,8 @@ class Gate(grpc.aio.ServerInterceptor):
         self._on_refusal = on_refusal
         self._quota = quota or OwnQuota()
         self._processes = processes
-        self._open = {True: 0, False: 0}  # of health checks, and of all else
+        # Of health checks, of those who watch it, and of all else: who fills one fills no other.
+        self._open: Counter[str] = Counter()
 
     async def intercept_service(
         self,
@@ -72,7 +74,7 @@ class Gate(grpc.aio.ServerInterceptor):
             self._on_refusal(refused.reason)
             return _refusing(refused.error)
         if handler.request_streaming:
-            return reading(handler)
+            return reading(handler, self._limits.idle_timeout_seconds)
         return awaiting(handler, self._limits.recording_arrival_seconds)
 
     async def _admit(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
@@ -84,7 +86,8 @@ class Gate(grpc.aio.ServerInterceptor):
         health = method.startswith(_HEALTH)
         token = None if health or self._tokens is None else _shown(metadata, self._tokens.current())
         most = _MOST_HEALTH_CALLS if health else self._limits.max_calls
-        if self._open[health] >= most:
+        kind = method if health else ""
+        if self._open[kind] >= most:
             raise _RefusalError(
                 "open_calls",
                 ServiceError(
@@ -98,8 +101,8 @@ class Gate(grpc.aio.ServerInterceptor):
         if token:
             caller.set(token.name)
             await self._count(token, method)
-        self._open[health] += 1
-        self._when_over(lambda: self._close(health))
+        self._open[kind] += 1
+        self._when_over(lambda: self._close(kind))
 
     async def _count(self, token: Token, method: str) -> None:
         try:
@@ -113,8 +116,8 @@ class Gate(grpc.aio.ServerInterceptor):
                 raise _over_quota("token_streams", over) from None
             self._when_over(lambda: self._quota.end_stream(token))
 
-    def _close(self, health: bool) -> None:
-        self._open[health] -= 1
+    def _close(self, kind: str) -> None:
+        self._open[kind] -= 1
 
     @staticmethod
     def _when_over(done: Callable[[], None]) -> None:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 FORMAT_CAPTIONS = "/ossicle.web/FormatCaptions"
 CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
-# Twenty hours of speech are less.
+# Ten hours of speech are less, and take a few seconds, which a server that shuts down waits for.
 MAX_BYTES = 16 << 20
-MAX_WORDS = 200_000
+MAX_WORDS = 100_000
 _MOST_SECONDS = 1e7  # four months
 
 # Cutting cannot be stopped: one at a time, and no work of others waits for it.
@@ -107,7 +107,7 @@ def read_transcript(body: bytes) -> Transcript:
 
 def _segment(document: dict[str, Any]) -> Segment:
     words = tuple(
-        Word(_text(word["word"]), _seconds(word["start"]), _seconds(word["end"]))
+        Word(_word(word["word"]), _seconds(word["start"]), _seconds(word["end"]))
         for word in document.get("words", ())
     )
     return Segment(
@@ -119,6 +119,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("no text")
     return value
+
+
+def _word(value: object) -> str:
+    if not (text := _text(value)).strip():
+        raise ValueError("no word")
+    return text
 
 
 def _seconds(value: object) -> float:

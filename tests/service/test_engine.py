@@ -281,3 +281,32 @@ def test_settings_that_cannot_work_are_refused(tapes: Any) -> None:
         Engine(tapes.model, block_frames=32, queue_seconds=1)
     with pytest.raises(ValueError, match="slots"):
         Engine(tapes.model, slots=0)
+
+
+def test_what_is_given_up_makes_room_at_once(tapes: Any) -> None:
+    """Also while the step under way still needs its slot."""
+    under_way, go_on = threading.Event(), threading.Event()
+
+    class Slow(type(tapes.model)):  # type: ignore[misc]
+        def step(self, samples: Any, state: Any) -> Any:
+            if samples.any():
+                under_way.set()
+                assert go_on.wait(20)
+            return super().step(samples, state)
+
+    with running(Slow(), slots=1) as engine:
+        first = Listener(engine)
+        first.stream.write(tapes.record("one" + PAUSE))
+        assert under_way.wait(20)
+        with pytest.raises(NoFreeSlot, match="all 1 streams are taken"):
+            Listener(engine)
+        first.stream.cancel()
+        second = Listener(engine)
+        with pytest.raises(NoFreeSlot, match="all 1 streams are taken"):
+            Listener(engine)
+        go_on.set()
+        second.stream.write(tapes.record("two"))
+        second.stream.close()
+        assert second.text() == "two"
+        assert first.events == []
+        assert until(lambda: engine.active == 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -368,12 +369,39 @@ def test_watchers_of_health_do_not_pile_up_either(serve: Any, tapes: Any) -> Non
         for watch in watches:
             assert next(watch).status == 1
         with pytest.raises(grpc.RpcError) as caught:
-            health.Check(request, timeout=TIMEOUT)
+            next(health.Watch(request, timeout=TIMEOUT))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert health.Check(request, timeout=TIMEOUT).status == 1, "whoever watches"
         stub = speech_pb2_grpc.SpeechServiceStub(channel)
         assert stub.ListModels(pb.ListModelsRequest(), timeout=TIMEOUT).models
         for watch in watches:
             watch.cancel()
+
+
+def test_who_asks_for_nothing_is_given_up(serve: Any, tapes: Any) -> None:
+    """Whoever opens reflection and stays silent would hold one of the calls for ever."""
+    with (
+        serve(tapes.model, Limits(idle_timeout_seconds=0.3)) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        silent = threading.Event()
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+
+        def requests() -> Iterator[reflection_pb2.ServerReflectionRequest]:
+            yield asked
+            silent.wait(TIMEOUT)
+
+        call = stub.ServerReflectionInfo(requests(), timeout=TIMEOUT)
+        try:
+            assert next(call).list_services_response.service
+            with pytest.raises(grpc.RpcError) as caught:
+                next(call)
+            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert "nothing was sent for 0.3 s" in caught.value.details()
+        finally:
+            silent.set()
+        assert len(list(stub.ServerReflectionInfo(iter([asked] * 3), timeout=TIMEOUT))) == 3
 
 
 def test_a_recording_that_never_arrives_is_given_up(serve: Any, tapes: Any) -> None:

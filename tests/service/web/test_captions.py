@@ -28,6 +28,8 @@ TRANSCRIPT = Transcript(
     ),
 )
 
+EMPTY_WORD = {"word": " ", "start": 0, "end": 1}
+
 
 @pytest.mark.parametrize("form", ["srt", "vtt"])
 async def test_the_file_is_that_of_the_command_line(
@@ -54,8 +56,13 @@ async def test_the_file_is_that_of_the_command_line(
         ("", "x" * ((16 << 20) + 1), "more than 16777216 bytes"),
         (
             "",
-            {"segments": [{"text": "a " * 100_001, "start": 0, "end": 1}] * 2},
-            "200002 words, 200000 at most; send it in parts",
+            {"segments": [{"text": "a " * 50_001, "start": 0, "end": 1}] * 2},
+            "100002 words, 100000 at most; send it in parts",
+        ),
+        (
+            "?format=srt",
+            {"segments": [{"text": "a", "start": 0, "end": 1, "words": [EMPTY_WORD]}]},
+            "no transcript",
         ),
     ],
 )
