@@ -50,6 +50,10 @@ class TrainSet:
             if not value >= 0:
                 raise ValueError(f"{name} of {self.manifest} is {value}: give 0 or more")
 
+    def weight(self, source: str) -> float:
+        """How often a recording of a source comes in an epoch."""
+        return self.repeat * self.sources.get(source, 1.0)
+
     def check_sources(self) -> None:
         """Make sure that the manifest has all `sources`: a misspelt one would change nothing.
 
@@ -109,12 +113,17 @@ class DataConfig:
             )
 
 
-def choose_hours(manifest: Path, hours: float, seed: int) -> list[int]:
-    """Random lines of a manifest, in its order, whose durations sum to about `hours`."""
-    durations = np.array([utterance.duration for utterance in read_manifest(manifest)])
+def choose_hours(train_set: TrainSet, seed: int) -> list[int]:
+    """Random lines of a manifest, in its order, whose durations sum to about its hours.
+
+    None of a source that is left out.
+    """
+    utterances = read_manifest(train_set.manifest)
+    durations = np.array([utterance.duration for utterance in utterances])
     order = np.random.default_rng(seed).permutation(len(durations))
+    order = np.array([row for row in order if train_set.weight(utterances[row].source)], dtype=int)
     before = np.cumsum(durations[order]) - durations[order]
-    return sorted(order[before < hours * 3600].tolist())
+    return sorted(order[before < train_set.hours * 3600].tolist())
 
 
 def check_word_times(manifests: Sequence[Path]) -> None:
@@ -198,18 +207,18 @@ class SpeechDataModule(pl.LightningDataModule):
         """Names of the validation sets, from their file names."""
         return [path.stem for path in self.config.validation]
 
-    def _cache(self, manifest: Path, hours: float = 0.0) -> PcmCache:
+    def _cache(self, chosen: TrainSet) -> PcmCache:
         return PcmCache(
-            manifest,
+            chosen.manifest,
             self.config.cache,
-            rows=choose_hours(manifest, hours, self._seed) if hours else None,
+            rows=choose_hours(chosen, self._seed) if chosen.hours else None,
             workers=max(self.config.workers, 1),
             progress=self._progress,
         )
 
-    def _spoken(self, manifest: Path, hours: float = 0.0) -> PcmCache:
+    def _spoken(self, chosen: TrainSet) -> PcmCache:
         """A cache whose texts are in normal form, as tokens are."""
-        cache = self._cache(manifest, hours)
+        cache = self._cache(chosen)
         cache.utterances = [replace(u, text=normalize(u.text)) for u in cache.utterances]
         return cache
 
@@ -234,15 +243,15 @@ class SpeechDataModule(pl.LightningDataModule):
             for utterance in iterate_manifest(manifest):
                 self._check_text(manifest, utterance.text)
         for train_set in self.config.train:
-            self._cache(train_set.manifest, train_set.hours)
+            self._cache(train_set)
         for manifest in self.config.validation:
-            self._cache(manifest)
+            self._cache(TrainSet(manifest))
 
     def setup(self, stage: str | None = None) -> None:
         """Open the caches and choose the recordings."""
         if self._train is not None:
             return
-        caches = [self._spoken(s.manifest, s.hours) for s in self.config.train]
+        caches = [self._spoken(train_set) for train_set in self.config.train]
         rows, weights = self._choose(caches)
         self._weights = np.array(weights)
         self._train = Recordings(
@@ -254,7 +263,7 @@ class SpeechDataModule(pl.LightningDataModule):
             reordering=self._reordering,
         )
         for manifest in self.config.validation:
-            cache = self._spoken(manifest)
+            cache = self._spoken(TrainSet(manifest))
             self._validation.append(
                 Recordings([cache], [(0, row) for row in range(len(cache))], self.tokenizer)
             )
@@ -276,7 +285,7 @@ class SpeechDataModule(pl.LightningDataModule):
             durations = cache.durations
             for row in range(len(cache)):
                 utterance, duration = cache.utterances[row], durations[row]
-                weight = train_set.repeat * train_set.sources.get(utterance.source, 1.0)
+                weight = train_set.weight(utterance.source)
                 if weight == 0:
                     census.source_left_out += 1
                 elif duration < self.config.min_seconds:

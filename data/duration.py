@@ -33,7 +33,7 @@ def decoded_seconds(path: Path) -> float:
 
 def _announced(path: Path) -> float:
     try:
-        with av.open(str(path), mode="r") as opened:
+        with av.open(str(path), mode="r", metadata_errors="replace") as opened:
             stream = opened.streams.audio[0]
             if stream.duration is None or stream.time_base is None:
                 return 0.0

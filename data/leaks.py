@@ -214,7 +214,7 @@ class _Known:
 
     sentences: SentenceIndex
     places: list[Place] = field(default_factory=list)  # of each sentence
-    sources: list[str] = field(default_factory=list)  # of each sentence
+    sources: list[set[str]] = field(default_factory=list)  # of each sentence
     recordings: dict[Path, Place] = field(default_factory=dict)
     speakers: dict[str, Place] = field(default_factory=dict)
     unnamed: int = 0
@@ -227,7 +227,9 @@ class _Known:
             self.unnamed += 1
         if self.sentences.add(utterance.text):
             self.places.append(place)
-            self.sources.append(utterance.source)
+            self.sources.append({utterance.source})
+        elif (number := self.sentences.number(utterance.text)) is not None:
+            self.sources[number].add(utterance.source)
 
 
 @dataclass
@@ -277,7 +279,7 @@ class _Search:
             accepted = speaker in rules.shared_speakers
             yield _leak(LeakKind.SPEAKER, known.speakers[speaker], hits, accepted)
         for (number, kind), hits in self._sentences.items():
-            accepted = known.sources[number] in rules.shared_sources
+            accepted = known.sources[number] <= set(rules.shared_sources)
             yield _leak(kind, known.places[number], hits, accepted)
 
 

@@ -16,13 +16,15 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ossicle.data.replacing import replacing
-from ossicle.data.text_file import TextFileError, read_lines
+from ossicle.data.text_file import TextFileError, read_lines, write_compressed
+
+_KEYS = {"audio_filepath", "duration", "text", "speaker", "source", "word_times"}
 
 
 class ManifestError(ValueError):
@@ -41,6 +43,7 @@ class Utterance:
         source: Name of the corpus; empty if unknown.
         word_times: Start and end of each word of the text in normal form, in seconds; empty if
             unknown.
+        others: What else the manifest says of it, by keys that mean nothing here.
     """
 
     audio_filepath: Path
@@ -49,6 +52,7 @@ class Utterance:
     speaker: str = ""
     source: str = ""
     word_times: tuple[tuple[float, float], ...] = ()
+    others: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
@@ -88,7 +92,7 @@ def batches(utterances: Sequence[Utterance], size: int) -> Iterator[list[Utteran
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest, replacing an earlier one only when all of it is written.
+    """Write a manifest, `.gz` and `.xz` packed, replacing one only when all of it is written.
 
     Paths of recordings below the manifest's folder are written relative to it.
 
@@ -96,10 +100,12 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
         OSError: The folder cannot be written to.
     """
     path = Path(os.path.abspath(path))
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as temporary, write_compressed(path, temporary) as file:
         for utterance in utterances:
             record = _record(utterance, path.parent)
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            # A file's name need not be text: what is none is escaped, and read back as it was.
+            line = json.dumps(record, ensure_ascii=False)
+            file.write((line if line.isprintable() else json.dumps(record)) + "\n")
 
 
 def manifest_digest(*paths: str | Path) -> str:
@@ -119,6 +125,7 @@ def _record(utterance: Utterance, folder: Path) -> dict[str, Any]:
     audio = Path(os.path.abspath(utterance.audio_filepath))
     written = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
     record: dict[str, Any] = {
+        **utterance.others,
         "audio_filepath": written.as_posix(),
         "duration": round(utterance.duration, 4),
         "text": utterance.text,
@@ -159,6 +166,7 @@ def parse_utterance(line: str, folder: Path, place: str) -> Utterance:
         speaker=_field(record, "speaker", str, place, default=""),
         source=_field(record, "source", str, place, default=""),
         word_times=_word_times(_field(record, "word_times", list, place, default=[]), place),
+        others={key: record[key] for key in record.keys() - _KEYS},
     )
 
 

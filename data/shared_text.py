@@ -50,6 +50,10 @@ class SentenceIndex:
                 self._grams[gram].append((number, start))
         return True
 
+    def number(self, text: str) -> int | None:
+        """The number of the sentence that a text is, if it is one."""
+        return self._numbers.get(normalize(text))
+
     def whole(self, text: str) -> int | None:
         """The number of the sentence that a text is, in normal form and long enough."""
         number = self._numbers.get(text)

@@ -11,6 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def _check_probability(owner: str, probability: float) -> None:
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability of {owner} is {probability}: give 0 to 1")
+
+
 @dataclass(frozen=True)
 class VocalTractWarp:
     """Moves the formants as a longer or shorter vocal tract would, by a warp of the frequency axis.
@@ -28,6 +33,7 @@ class VocalTractWarp:
     factors: tuple[float, float] = (0.88, 1.12)
 
     def __post_init__(self) -> None:
+        _check_probability("vocal_tract", self.probability)
         if not (len(self.factors) == 2 and 0.5 <= self.factors[0] <= self.factors[1] <= 2):
             raise ValueError(
                 f"factors of vocal_tract is {list(self.factors)}: give the smallest and the "
@@ -70,6 +76,14 @@ class Equalizer:
     gain: float = 5.0
     frequencies: tuple[int, int] = (1, 4)
 
+    def __post_init__(self) -> None:
+        _check_probability("equalizer", self.probability)
+        if not self.gain >= 0:
+            raise ValueError(f"gain of equalizer is {self.gain}: give 0 or more")
+        if not (len(self.frequencies) == 2 and 0 <= self.frequencies[0] <= self.frequencies[1]):
+            given = list(self.frequencies)
+            raise ValueError(f"frequencies of equalizer is {given}: give the fewest and the most")
+
     def curves(self, bins: int, count: int, seed: int) -> NDArray[np.float32]:
         """What to add to log-mel frames (B, T, F), in nepers of power: (B, F), zero on average."""
         rng = np.random.default_rng((seed, 2))
@@ -104,6 +118,11 @@ class SpecAugment:
     time_width: int = 30
     frequency_masks: int = 2
     frequency_width: int = 16
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value >= 0:
+                raise ValueError(f"{name} of spec_augment is {value}: give 0 or more")
 
     def mask(self, frames: NDArray[np.int64], bins: int, seed: int) -> NDArray[np.float32]:
         """Factors 0 or 1 for a batch: `frames` (B,) valid log-mel frames -> (B, T, F)."""

@@ -44,6 +44,20 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig")
 
 
+def write_compressed(path: Path, temporary: Path) -> TextIO:
+    """A file to write UTF-8 text with LF to, packed as `read_lines` unpacks `path`.
+
+    Args:
+        path: whose suffix tells how.
+        temporary: what is written.
+    """
+    if path.suffix == ".gz":
+        return gzip.open(temporary, "wt", encoding="utf-8", newline="\n")
+    if path.suffix == ".xz":
+        return lzma.open(temporary, "wt", encoding="utf-8", newline="\n")
+    return temporary.open("w", encoding="utf-8", newline="\n")
+
+
 def is_manifest(path: Path) -> bool:
     """Whether a file is a manifest: named `.jsonl`, also compressed, or of a JSON object a line.
 

@@ -101,7 +101,7 @@ def align(log_probs: NDArray[np.floating], tokens: Sequence[int]) -> list[Span]:
             f"{len(numbers)} tokens need at least {needed} frames, there are {frames}: "
             "align a shorter text, or the log-probabilities of all of it"
         )
-    states = _best_path(np.asarray(log_probs, dtype=np.float64), numbers, repeats)
+    states = _best_path(log_probs, numbers, repeats)
     # Odd states are tokens, even ones the blanks around them; a path never leaves a token out.
     said = np.flatnonzero(states % 2)
     places = states[said] // 2
@@ -122,38 +122,37 @@ def align(log_probs: NDArray[np.floating], tokens: Sequence[int]) -> list[Span]:
 
 
 def _best_path(
-    log_probs: NDArray[np.float64], numbers: NDArray[np.int64], repeats: NDArray[np.bool_]
+    log_probs: NDArray[np.floating], numbers: NDArray[np.int64], repeats: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """The state of each frame, (U,): of 2 S + 1, blank, token, blank, token, ..., blank."""
     frames = len(log_probs)
     labels = np.full(2 * len(numbers) + 1, BLANK)
     labels[1::2] = numbers
-    emissions = log_probs[:, labels]
     # What a step from two states before costs: only a token may leave out the blank before it,
     # and only if the token before that is another one.
     skip = np.full(len(labels), -np.inf)
     skip[3::2][~repeats] = 0.0
+    # How many states further the best path to each came from, by which it is found again; a byte
+    # each, since they are many. Of equals the path that stays is taken.
+    moves = np.zeros((frames, len(labels)), dtype=np.uint8)
     # Two columns of -inf stand for the states before the first.
-    scores = np.full((frames, len(labels) + 2), -np.inf)
-    scores[0, 2:4] = emissions[0, :2]
-    skipped = np.empty(len(labels))
+    before, scores = np.full((2, len(labels) + 2), -np.inf)
+    scores[2:4] = log_probs[0, labels[:2]]
+    jump = np.empty(len(labels))
     for frame in range(1, frames):
-        before, now = scores[frame - 1], scores[frame, 2:]
-        np.maximum(before[2:], before[1:-1], out=now)
-        np.add(before[:-2], skip, out=skipped)
-        np.maximum(now, skipped, out=now)
-        np.add(now, emissions[frame], out=now)
+        before, scores = scores, before
+        now, stay, step = scores[2:], before[2:], before[1:-1]
+        np.greater(step, stay, out=moves[frame], casting="unsafe")
+        np.maximum(stay, step, out=now)
+        np.add(before[:-2], skip, out=jump)
+        np.copyto(moves[frame], 2, where=jump > now)
+        np.maximum(now, jump, out=now)
+        now += log_probs[frame].astype(np.float64)[labels]
     states = np.empty(frames, dtype=np.int64)
     state = len(labels) - 1
-    if scores[-1, state + 2] <= scores[-1, state + 1]:
+    if scores[-1] <= scores[-2]:
         state -= 1
-    states[-1] = state
-    for frame in range(frames - 2, -1, -1):
-        stay, step, jump = scores[frame, state + 2], scores[frame, state + 1], scores[frame, state]
-        jump += skip[state]
-        if jump > step and jump > stay:
-            state -= 2
-        elif step > stay:
-            state -= 1
+    for frame in range(frames - 1, -1, -1):
         states[frame] = state
+        state -= int(moves[frame, state])
     return states

@@ -37,9 +37,15 @@ class HeardSet:
     log_probs: tuple[NDArray[np.float32], ...]
 
     def part(self, frames: int) -> HeardSet:
-        """Every k-th utterance, so that there are about `frames` output frames at most."""
+        """Every k-th utterance, so that there are about `frames` output frames at most.
+
+        At least one in which something is said.
+        """
         step = -(-sum(map(len, self.log_probs)) // frames)
-        return HeardSet(self.name, self.references[::step], self.log_probs[::step])
+        first = next(i for i, text in enumerate(self.references) if text)
+        # Of the shortest, which come first, some may say nothing.
+        begin = first if not any(self.references[::step]) else 0
+        return HeardSet(self.name, self.references[begin::step], self.log_probs[begin::step])
 
 
 def kept_file(folder: Path, graph: Path, manifest: Path) -> Path:

@@ -29,6 +29,13 @@ class LanguageModelConfig:
     layers: int = 1
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("units", "embedding", "hidden", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}: give 0 or more, less than 1")
+
 
 @dataclass(frozen=True)
 class TextSet:
@@ -76,6 +83,9 @@ class TextConfig:
     batch: int = 64
 
     def __post_init__(self) -> None:
+        for key in ("window", "batch"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} is {getattr(self, key)}: give 1 or more")
         names = ["train", *map(curve_name, self.validation)]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(

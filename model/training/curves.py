@@ -12,17 +12,23 @@ FILE = "metrics.csv"
 def read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     """Points (step, value) of every curve of a run, by name.
 
-    A resumed run repeats the steps since its checkpoint: the later record counts.
+    A resumed run repeats the steps since its checkpoint, or since the plateau: what it does counts,
+    and what was done after them before does not.
     """
     points: dict[str, dict[int, float]] = {}
     for path in sorted(run.glob(f"curves/*/{FILE}"), key=lambda p: int(p.parent.name)):
         with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                step = int(row.pop("step"))
-                row.pop("epoch", None)
-                for name, value in row.items():
-                    if value:
-                        points.setdefault(name, {})[step] = float(value)
+            rows = list(csv.DictReader(file))
+        first = min((int(row["step"]) for row in rows), default=0)
+        for known in points.values():
+            for step in [step for step in known if rows and step >= first]:
+                del known[step]
+        for row in rows:
+            step = int(row.pop("step"))
+            row.pop("epoch", None)
+            for name, value in row.items():
+                if value:
+                    points.setdefault(name, {})[step] = float(value)
     return {name: sorted(values.items()) for name, values in sorted(points.items())}
 
 

@@ -83,7 +83,9 @@ class SpeechModule(pl.LightningModule):
             log_mel = log_mel + colour[:, None]
         if config.spec_augment is not None:
             keep = config.spec_augment.mask(frames.cpu().numpy() * 4, log_mel.shape[2], seed)
-            mask = F.pad(torch.from_numpy(keep), (0, 0, 0, log_mel.shape[1] - keep.shape[1]))
+            # What lies behind the speech is kept: the network looks ahead into it.
+            behind = log_mel.shape[1] - keep.shape[1]
+            mask = F.pad(torch.from_numpy(keep), (0, 0, 0, behind), value=1.0)
             log_mel = log_mel * mask.to(device)
         return log_mel
 
@@ -166,7 +168,9 @@ class SpeechModule(pl.LightningModule):
         log_probs, frames = self.forward_batch(batch, augmented=False)
         loss = ctc_loss(log_probs, frames, batch.targets, batch.target_counts)
         name = self.validation_names[dataloader_idx]
-        self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=len(batch.targets))
+        # Weighed by tokens, as it is a mean of them: batches are of like length, so texts differ.
+        tokens = int(batch.target_counts.sum())
+        self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=tokens)
         rows = log_probs.float().cpu().numpy()
         texts = [
             self.tokenizer.decode(target[:count].tolist())

@@ -32,6 +32,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
 RESUME = "resume.ckpt"
+CONFIG = "config.yaml"
 TENSORBOARD = "tensorboard"
 
 
@@ -126,6 +127,22 @@ def check_run(run: Path, resume: bool) -> None:
         )
 
 
+def check_rates(run: Path, config: RunConfig) -> None:
+    """Refuse another learning rate or weight decay than a run began with: a checkpoint has its own.
+
+    Raises:
+        ValueError: naming the values.
+    """
+    before = (yaml.safe_load((run / CONFIG).read_text()) or {}).get("optim", {})
+    for name in ("learning_rate", "weight_decay"):
+        value = getattr(config.optim, name)
+        if before.get(name, value) != value:
+            raise ValueError(
+                f"{name} is {value}, and {run} began with {before[name]}, which its checkpoint "
+                f"goes on with: give that, or begin another run with init: {run / RESUME}"
+            )
+
+
 @contextmanager
 def claim(run: Path, resume: bool) -> Iterator[None]:
     """Be the one who trains in a folder.
@@ -166,9 +183,12 @@ def fit(
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
+        ValueError: as `check_rates` says.
     """
     run.mkdir(parents=True, exist_ok=True)
-    (run / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    if checkpoint:
+        check_rates(run, config)
+    (run / CONFIG).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
     stretches = Stretches()
     trainer = pl.Trainer(
         precision=config.precision,  # type: ignore[arg-type]

@@ -170,7 +170,8 @@ def check_leaks(data: DataConfig, rules: LeakRules) -> str:
     Raises:
         LeakError: naming what is shared.
     """
-    judges = list(dict.fromkeys([*data.validation, *data.held_out]))
+    # A sentence counts as of the first that has it, and those of the held out are left out.
+    judges = list(dict.fromkeys([*data.held_out, *data.validation]))
     left_out: dict[Path, set[str]] = {}
     for train_set in data.train:
         sources = {source for source, repeat in train_set.sources.items() if repeat == 0}

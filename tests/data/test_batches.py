@@ -255,6 +255,12 @@ def test_census_counts_what_is_left_out(manifest: Path) -> None:
     assert "kept 9, too short 1" in str(data.census)
 
 
+def test_hours_are_those_of_what_is_trained_on(manifest: Path) -> None:
+    data = module(manifest, train={"hours": 2 / 3600, "sources": {"cuts": 0.0}})
+    assert [data.train_recordings.utterance(i).source for i in range(1)] == ["odd"]
+    assert len(data.train_recordings) == 1
+
+
 def test_hours_limit_the_training_set(manifest: Path) -> None:
     data = module(manifest, train={"hours": 5 / 3600})
     assert 5 / 3600 <= data.train_hours < 8 / 3600

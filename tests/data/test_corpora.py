@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from ossicle.data.corpora import CORPORA, CorpusError, import_corpus
+from ossicle.data.duration import recording_seconds
 
 # The audio is measured, not trusted: each recording has its own length.
 Write = Callable[[Path, float], Path]
@@ -208,6 +209,14 @@ def test_wrong_folders_are_refused(name: str, tmp_path: Path) -> None:
         import_corpus(name, tmp_path / "nowhere")
     with pytest.raises(CorpusError, match="has no subset 'half'; there are: "):
         import_corpus(name, tmp_path, "half")
+
+
+def test_names_in_a_header_need_not_be_utf8(tmp_path: Path, write: Write) -> None:
+    path = write(tmp_path / "a.wav", 1.5)
+    title = b"INFOINAM" + (8).to_bytes(4, "little") + b"M\xfcller\0\0"
+    sound = path.read_bytes() + b"LIST" + len(title).to_bytes(4, "little") + title
+    path.write_bytes(sound[:4] + (len(sound) - 8).to_bytes(4, "little") + sound[8:])
+    assert recording_seconds(path) == pytest.approx(1.5)
 
 
 def test_unknown_corpus(tmp_path: Path) -> None:

@@ -188,6 +188,15 @@ def test_what_is_meant_to_be_shared_is_accepted_and_told(
     assert f"accepted: 1 {kind.value}" in report.summary()
 
 
+@pytest.mark.parametrize("order", [("prompts", "books"), ("books", "prompts")])
+def test_a_sentence_of_two_sources_is_shared_if_both_are_meant_to(
+    tmp_path: Path, order: tuple[str, str]
+) -> None:
+    dev = manifest(tmp_path / "dev.jsonl", *(spoken(QUOTE, "", source) for source in order))
+    assert only(search(dev, QUOTE, rules=LeakRules(shared_sources=("prompts",))))
+    assert not search(dev, QUOTE, rules=LeakRules(shared_sources=("prompts", "books"))).leaks
+
+
 def test_the_message_names_examples_and_the_remedy(dev: Path, tmp_path: Path) -> None:
     train = manifest(
         tmp_path / "train.jsonl", spoken("hello", "books/ben"), spoken(QUOTE, "books/dora")

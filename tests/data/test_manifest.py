@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,28 @@ def test_what_other_programs_leave_in_manifests(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text(f"\ufeff\n{line}\n\n", encoding="utf-8")
     (utterance,) = read_manifest(tmp_path / "m.jsonl")
     assert (utterance.speaker, utterance.source) == ("", "")
+
+
+def test_what_means_nothing_here_stays_in_a_manifest(tmp_path: Path) -> None:
+    line = {"audio_filepath": "a.wav", "duration": 1.0, "text": "a", "lang": "en", "tags": [1, 2]}
+    (tmp_path / "m.jsonl").write_text(json.dumps(line))
+    write_manifest(tmp_path / "n.jsonl", read_manifest(tmp_path / "m.jsonl"))
+    assert line.items() <= json.loads((tmp_path / "n.jsonl").read_text()).items()
+
+
+@pytest.mark.parametrize("name", ["m.jsonl.gz", "m.jsonl.xz"])
+def test_a_manifest_is_packed_as_its_name_says(tmp_path: Path, name: str) -> None:
+    written = [Utterance(tmp_path / "a.wav", 1.0, "naïve ☃")]
+    write_manifest(tmp_path / name, written)
+    assert read_manifest(tmp_path / name) == written
+    assert b"duration" not in (tmp_path / name).read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_name_that_is_no_text_is_kept(tmp_path: Path) -> None:
+    named = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    write_manifest(tmp_path / "m.jsonl", [Utterance(named, 1.0, "a")])
+    assert read_manifest(tmp_path / "m.jsonl")[0].audio_filepath == named
 
 
 def test_unreadable_manifests(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -115,6 +116,15 @@ def test_is_fast_enough_for_every_final() -> None:
         align(log_probs, tokens)
         taken.append(time.process_time() - start)
     assert min(taken) < 0.05  # 0.008 on one core of 2024; more is a loop over states in Python
+
+
+def test_a_long_utterance_takes_little_memory() -> None:
+    log_probs, tokens = random_log_probs(2500, 29, 0), (1 + np.arange(1400) % 28).tolist()
+    tracemalloc.start()
+    align(log_probs, tokens)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * 2500 * 2801  # a byte for each frame of each state, and little else
 
 
 class TestTimeShift:

@@ -37,6 +37,29 @@ def test_another_model_cannot_take_over_a_run(manifest: Path, tmp_path: Path) ->
     assert (run / "config.yaml").read_text() == recorded
 
 
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay"])
+def test_another_rate_than_that_of_the_checkpoint_is_refused(
+    manifest: Path, tmp_path: Path, name: str
+) -> None:
+    config = configuration(manifest)
+    config = replace(config, optim=replace(config.optim, steps=1))
+    run = tmp_path / "run"
+    train(config, run, accelerator="cpu", quiet=True)
+    recorded = (run / "config.yaml").read_text()
+    other = replace(config, optim=replace(config.optim, **{"steps": 2, name: 0.5}))
+    with pytest.raises(ValueError, match=f"{name} is 0.5, and .* began with"):
+        train(other, run, resume=True, accelerator="cpu", quiet=True)
+    assert (run / "config.yaml").read_text() == recorded
+
+
+def test_what_was_done_after_the_plateau_is_no_part_of_a_longer_run(tmp_path: Path) -> None:
+    for number, rows in enumerate(("699,1.5\n999,1.1\n", "719,1.4\n1499,1.0\n")):
+        part = tmp_path / "curves" / str(number)
+        part.mkdir(parents=True)
+        (part / "metrics.csv").write_text("step,cer\n" + rows)
+    assert read_curves(tmp_path) == {"cer": [(699, 1.5), (719, 1.4), (1499, 1.0)]}
+
+
 @pytest.mark.timeout(240)
 def test_killed_and_resumed_is_the_same_curve(manifest: Path, tmp_path: Path) -> None:
     """A run that is killed in the middle of an epoch ends with the weights of one that was not."""

@@ -13,7 +13,7 @@ from ossicle.data.folder_lock import FolderInUseError, only_writer
 from ossicle.data.leaks import LeakError, LeakRules
 from ossicle.data.manifest import read_manifest, write_manifest
 from ossicle.data.recordings import Batch, collate
-from ossicle.data.spectral import Equalizer
+from ossicle.data.spectral import Equalizer, SpecAugment
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
 from ossicle.model.decoding.hypothesis import GreedyDecoder
@@ -194,6 +194,42 @@ def test_sources_that_are_left_out_cannot_leak(manifest: Path, tmp_path: Path) -
         check_leaks(replace(data, train=(replace(trained, sources={}),)), LeakRules())
 
 
+def test_what_the_network_looks_ahead_into_is_not_masked(sample: np.ndarray) -> None:
+    """Behind the longest recording of a batch as behind the others."""
+    config = TrainingConfig(
+        data=DataConfig(train=()),
+        optim=OptimConfig(steps=1),
+        model=TINY,
+        spec_augment=SpecAugment(time_masks=100.0, frequency_masks=0),
+    )
+    module = SpeechModule(config)
+    frames = torch.tensor([50, 20])
+    log_mel = torch.ones(2, 4 * (50 + TINY.network.lookahead), TINY.features.mel_bins)
+    masked = module._augment(log_mel, frames, seed=5)
+    for row, count in zip(masked, frames.tolist(), strict=True):
+        assert (row[4 * count :] == 1).all()
+    assert not masked.all(), "speech is masked"
+
+
+def test_a_sentence_held_out_in_one_file_is_no_leak_of_another(
+    manifest: Path, tmp_path: Path
+) -> None:
+    rows = read_manifest(manifest)
+    said = replace(rows[0], text="a b c d e f")
+    write_manifest(tmp_path / "spoken.jsonl", [said, *rows[1:]])
+    judges = []
+    for name in ("judged", "held-out"):
+        elsewhere = tmp_path / f"{name}.flac"
+        write_manifest(tmp_path / f"{name}.jsonl", [replace(said, audio_filepath=elsewhere)])
+        judges.append(tmp_path / f"{name}.jsonl")
+    data = DataConfig(
+        train=(TrainSet(tmp_path / "spoken.jsonl"),),
+        validation=(judges[0],),
+        held_out=(judges[1],),
+    )
+    assert "1 sentence" in check_leaks(data, LeakRules())
+
+
 def test_sentences_of_held_out_data_are_left_out(manifest: Path, tmp_path: Path) -> None:
     rows = read_manifest(manifest)
     said = [replace(row, text="a b c d e f") for row in rows[:2]]
@@ -306,6 +342,11 @@ def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message:
         ),
         ("data: {train: []}\noptim: {steps: 5}\nprecision: 16-mixed", "use bf16-mixed or 32-true"),
         ("data: {train: []}\noptim: {steps: -1}", "steps is -1"),
+        ("data: {train: []}\noptim: {steps: 5, clip: 0}", "clip is 0.0: give more than 0"),
+        ("data: {train: []}\noptim: {steps: 5, learning_rate: -1}", "learning_rate is -1"),
+        ("data: {train: []}\noptim: {steps: 5, weight_decay: -1}", "weight_decay is -1"),
+        ("data: {train: []}\noptim: {steps: 5, ema_decay: 1.5}", "ema_decay is 1.5"),
+        ("data: {train: []}\noptim: {steps: 5, final_fraction: 2}", "final_fraction is 2"),
         ("just words", "no keys"),
         *(
             (f"{{data: {{train: []}}, optim: {{steps: 5}}, {values}}}", message)
@@ -322,6 +363,12 @@ def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message:
                 ("augment: {speed_range: [0, 1]}", "speed_range is .* give 0.1 or more"),
                 ("augment: {codec_probability: 5}", "codec_probability is 5"),
                 ("augment: {codecs: [amr]}", "codecs has 'amr'"),
+                ("vocal_tract: {probability: 2}", "probability of vocal_tract is 2"),
+                ("equalizer: {probability: -1}", "probability of equalizer is -1"),
+                ("equalizer: {frequencies: [4, 1]}", "frequencies of equalizer is .4, 1."),
+                ("equalizer: {gain: -1}", "gain of equalizer is -1"),
+                ("spec_augment: {time_width: -1}", "time_width of spec_augment is -1"),
+                ("reorder: {probability: 2}", "probability of reorder is 2"),
             ]
         ),
         *(

@@ -141,3 +141,9 @@ def test_a_part_has_about_as_many_frames_as_asked_for() -> None:
     part = heard(*pairs).part(100)
     assert sum(map(len, part.log_probs)) <= 100
     assert len(part.references) == len(part.log_probs) == 4
+
+
+def test_a_part_has_something_that_is_said() -> None:
+    part = heard(("", ""), ("", ""), ("they see it", "they see it"), ("", "")).part(1)
+    assert part.references == ("they see it",)
+    assert len(part.log_probs) == 1
