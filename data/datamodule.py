@@ -21,7 +21,6 @@ from ossicle.data.cache import PcmCache
 from ossicle.data.leaks import LeakRules
 from ossicle.data.manifest import iterate_manifest, read_manifest
 from ossicle.data.recordings import Item, Recordings, collate
-from ossicle.data.reorder import ReorderConfig
 from ossicle.data.shared_text import HeldOutText
 from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames, normalize
 from torch.utils.data import DataLoader
@@ -126,29 +125,6 @@ def choose_hours(train_set: TrainSet, seed: int) -> list[int]:
     return sorted(order[before < train_set.hours * 3600].tolist())
 
 
-def check_word_times(manifests: Sequence[Path]) -> None:
-    """Make sure that there are word times, and as many of a text as it has words.
-
-    Raises:
-        ValueError: naming the recording, or saying that no manifest has any.
-    """
-    found = False
-    for manifest in manifests:
-        for utterance in iterate_manifest(manifest):
-            times, words = len(utterance.word_times), len(normalize(utterance.text).split())
-            if times not in (0, words):
-                raise ValueError(
-                    f"{manifest}: {utterance.audio_filepath.name} has {times} word times for "
-                    f"{words} words; `ossicle align` finds them anew"
-                )
-            found = found or times > 0
-    if not found:
-        raise ValueError(
-            "reorder needs word times, and no manifest has any: add them with `ossicle align`, or "
-            "leave reorder out"
-        )
-
-
 @dataclass
 class Census:
     """What was left out of training and why, in recordings."""
@@ -174,7 +150,6 @@ class SpeechDataModule(pl.LightningDataModule):
         seed: of order, choice and augmentation.
         rules: what counts as a sentence of the sets that are held out.
         progress: called while audio is decoded into the cache, with (done, in all).
-        reordering: of training recordings that have word times, or none.
     """
 
     def __init__(
@@ -186,7 +161,6 @@ class SpeechDataModule(pl.LightningDataModule):
         tokenizer: Tokenizer | None = None,
         rules: LeakRules | None = None,
         progress: Callable[[int, int], None] | None = None,
-        reordering: ReorderConfig | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -195,7 +169,6 @@ class SpeechDataModule(pl.LightningDataModule):
         self._seed = seed
         self._rules = rules or LeakRules()
         self._progress = progress
-        self._reordering = reordering
         self.census = Census()
         self._train: Recordings | None = None
         self._weights = np.zeros(0)
@@ -232,13 +205,10 @@ class SpeechDataModule(pl.LightningDataModule):
         """Decode what is not yet in the cache; Lightning calls it in one process per machine.
 
         Raises:
-            ValueError: a manifest lacks a source of `config`, a text of it has no tokens, or its
-                word times are not those of its words.
+            ValueError: a manifest lacks a source of `config`, or a text of it has no tokens.
         """
         for train_set in self.config.train:
             train_set.check_sources()
-        if self._reordering is not None:
-            check_word_times([train_set.manifest for train_set in self.config.train])
         for manifest in [*(s.manifest for s in self.config.train), *self.config.validation]:
             for utterance in iterate_manifest(manifest):
                 self._check_text(manifest, utterance.text)
@@ -255,12 +225,7 @@ class SpeechDataModule(pl.LightningDataModule):
         rows, weights = self._choose(caches)
         self._weights = np.array(weights)
         self._train = Recordings(
-            caches,
-            rows,
-            self.tokenizer,
-            seed=self._seed,
-            augmenter=self._augmenter(),
-            reordering=self._reordering,
+            caches, rows, self.tokenizer, seed=self._seed, augmenter=self._augmenter()
         )
         for manifest in self.config.validation:
             cache = self._spoken(TrainSet(manifest))

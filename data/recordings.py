@@ -12,7 +12,6 @@ from ossicle.data.augment import Augmenter
 from ossicle.data.bucketing import Key
 from ossicle.data.cache import PcmCache
 from ossicle.data.manifest import Utterance
-from ossicle.data.reorder import ReorderConfig, reorder
 from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -54,14 +53,12 @@ class Recordings(Dataset[Item]):
         *,
         seed: int = 0,
         augmenter: Augmenter | None = None,
-        reordering: ReorderConfig | None = None,
     ) -> None:
         self._caches = caches
         self._rows = rows
         self._tokenizer = tokenizer
         self._seed = seed
         self._augmenter = augmenter
-        self._reordering = reordering
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -84,14 +81,9 @@ class Recordings(Dataset[Item]):
 
     def __getitem__(self, key: Key) -> Item:
         cache, row = self._rows[key.recording]
-        samples, utterance = self._caches[cache][row], self._caches[cache].utterances[row]
+        samples = self._caches[cache][row]
+        tokens = self._tokenizer.encode(self._caches[cache].utterances[row].text)
         rng = np.random.default_rng((self._seed, *key))
-        text = utterance.text
-        reordering = self._reordering if utterance.word_times else None
-        if reordering and rng.random() < reordering.probability:
-            samples, words = reorder(samples, text.split(), utterance.word_times, rng)
-            text = " ".join(words)
-        tokens = self._tokenizer.encode(text)
         if self._augmenter is not None:
             augmented = self._augmenter(samples, rng)
             # Speech sped up may get too short for its text; then it is taken as spoken.

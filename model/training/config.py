@@ -12,7 +12,6 @@ import yaml
 from ossicle.data.augment import AugmentConfig
 from ossicle.data.datamodule import DataConfig
 from ossicle.data.leaks import LeakRules
-from ossicle.data.reorder import ReorderConfig
 from ossicle.data.spectral import Equalizer, SpecAugment, VocalTractWarp
 from ossicle.model.config import ModelConfig
 
@@ -128,8 +127,7 @@ class TrainingConfig(RunConfig):
         init: checkpoint or model folder whose weights to start from, if not from scratch.
         pronunciations: folder with the pronouncing dictionary of a model of phonemes, such as a
             model folder; a model of letters has none.
-        reorder: of the parts of recordings; absent switches it off, as with the following.
-        augment: of samples.
+        augment: of samples; absent switches it off, as with the following.
         vocal_tract, equalizer, spec_augment: of log-mel frames.
         consistency: weight of the disagreement of two views of each batch, augmented differently
             (see `losses.py`); 0 trains on one view, in half the time.
@@ -140,7 +138,6 @@ class TrainingConfig(RunConfig):
     data: DataConfig
     optim: OptimConfig
     model: ModelConfig = field(default_factory=ModelConfig)
-    reorder: ReorderConfig | None = None
     augment: AugmentConfig | None = None
     vocal_tract: VocalTractWarp | None = None
     equalizer: Equalizer | None = None

@@ -109,7 +109,6 @@ def train(
             tokenizer=tokenizer_of(config, run, resume),
             rules=config.leaks,
             progress=progress,
-            reordering=config.reorder,
         )
         data.prepare_data()
         data.setup()

@@ -368,7 +368,6 @@ def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message:
                 ("equalizer: {frequencies: [4, 1]}", "frequencies of equalizer is .4, 1."),
                 ("equalizer: {gain: -1}", "gain of equalizer is -1"),
                 ("spec_augment: {time_width: -1}", "time_width of spec_augment is -1"),
-                ("reorder: {probability: 2}", "probability of reorder is 2"),
             ]
         ),
         *(
