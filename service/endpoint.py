@@ -20,7 +20,7 @@ UNSURE_SILENCE_FACTOR = 2
 # A too long utterance is cut between words if a separator comes this close to its limit.
 CUT_WINDOW_SECONDS = 2.0
 
-SHORTEST_LEADING_SILENCE = 0.5  # each costs the network as much as it looks ahead
+SHORTEST_LEADING_SILENCE = 0.2  # each costs the network as much as it looks ahead
 SHORTEST_TRAILING_SILENCE = 0.1
 SHORTEST_UTTERANCE = 1.0
 LONGEST_UTTERANCE = 300.0
@@ -31,7 +31,7 @@ class EndpointConfig:
     """When an utterance ends; all in seconds.
 
     Attributes:
-        leading_silence_timeout: an utterance without a word for so long is given up, 0.5 or
+        leading_silence_timeout: an utterance without a word for so long is given up, 0.2 or
             more; 0 never.
         trailing_silence: silence after the last word that ends an utterance; 0 never.
         max_utterance_duration: longest utterance from its first word, 1 to 300.

@@ -47,10 +47,9 @@ class OptimConfig:
             raise ValueError(f"steps is {self.steps}: train for at least 1")
         if not 0 < self.decay <= 1:
             raise ValueError(f"decay is {self.decay}: a share of the steps, above 0, at most 1")
-        for name in ("learning_rate", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}: give more than 0")
-        for name in ("warmup_steps", "weight_decay"):
+        if not 0 < self.clip < math.inf:
+            raise ValueError(f"clip is {self.clip}: give more than 0")
+        for name in ("learning_rate", "warmup_steps", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more")
         if not 0 <= self.final_fraction <= 1:

@@ -34,10 +34,9 @@ class Resumption:
         first_wait: seconds after all addresses were tried once.
         longest_wait: seconds at most.
         keep_bytes: audio to keep at most. Audio without a header is kept since the last final
-            result or silence, as long as an utterance may be (a minute, if the configuration says
-            nothing else), and the oldest is dropped when there is too
-            much; of a container format all is kept, since it can only be read from its start. A
-            stream whose audio is not kept any more ends with its server.
+            result or silence, as long as an utterance may be, and the oldest is dropped when there
+            is too much; of a container format all is kept, since it can only be read from its
+            start. A stream whose audio is not kept any more ends with its server.
 
     Raises:
         ValueError: a value is out of its range.
