@@ -446,7 +446,8 @@ def test_phonemes_are_trained_from_a_network_of_letters(
     assert learnt["head.weight"].shape == (42, 32)
     assert first.config.vocabulary == 29
     # A run goes on with the dictionary that it began with.
-    gone = replace(config, pronunciations=tmp_path / "gone", optim=OptimConfig(steps=2))
+    longer = replace(config.optim, steps=2)
+    gone = replace(config, pronunciations=tmp_path / "gone", optim=longer)
     again = train(gone, tmp_path / "phonemes", resume=True, quiet=True)
     assert again.tokenizer.encode("maybe so") == module.tokenizer.encode("maybe so")
     # What is exported has the dictionary with it, from a checkpoint and from a folder's weights.
