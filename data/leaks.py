@@ -279,7 +279,7 @@ class _Search:
             accepted = speaker in rules.shared_speakers
             yield _leak(LeakKind.SPEAKER, known.speakers[speaker], hits, accepted)
         for (number, kind), hits in self._sentences.items():
-            accepted = known.sources[number] <= set(rules.shared_sources)
+            accepted = known.sources[number].issubset(rules.shared_sources)
             yield _leak(kind, known.places[number], hits, accepted)
 
 

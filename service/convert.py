@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from ossicle.model.folder import LoadedModel
     from ossicle.model.runtime import ModelInfo
 
+    from .models import ServedModel
+
 _PREFIX = "AUDIO_ENCODING_"
 _ENCODINGS = {
     value: Encoding.AUTO if name == _PREFIX + "UNSPECIFIED" else Encoding[name[len(_PREFIX) :]]
@@ -188,14 +190,20 @@ def decoding_config(
 
 
 async def checked_decoding(
-    config: pb.RecognitionConfig, decoding: Decoding, default: DecodingConfig
+    config: pb.RecognitionConfig, model: ServedModel, default: DecodingConfig
 ) -> DecodingConfig:
     """As `decoding_config`; phrases are looked at, which may take a second, in another thread.
 
     What was made of them is remembered, so that the event loop need not make it.
+
+    Raises:
+        ServiceError: as `decoding_config`.
+        EngineError: there are phrases, and no room for another stream: no work is done for them.
     """
+    decoding = model.decoding
     if not config.speech_contexts:
         return decoding_config(config, decoding, default)
+    model.engine.check_room()
 
     def checked() -> DecodingConfig:
         chosen = decoding_config(config, decoding, default)

@@ -120,9 +120,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         self, model: ServedModel, request: pb.RecognizeRequest, call: Call
     ) -> pb.RecognizeResponse:
         convert.check_config(request.config, model.info, self._models.loaded)
-        if request.config.speech_contexts:
-            model.engine.check_room()  # before work is done for them
-        decoding = await convert.checked_decoding(request.config, model.decoding, self._search)
+        decoding = await convert.checked_decoding(request.config, model, self._search)
         answer = convert.answer_settings(request.config)
         if not request.audio_content:
             raise invalid("audio_content is empty; send a recording")

@@ -93,9 +93,7 @@ class StreamingCall:
     ) -> None:
         """Answer a stream that has been opened, with the model that it chose."""
         convert.check_config(config.config, model.info, self._models.loaded)
-        if config.config.speech_contexts:
-            model.engine.check_room()  # before work is done for them
-        decoding = await convert.checked_decoding(config.config, model.decoding, self._search)
+        decoding = await convert.checked_decoding(config.config, model, self._search)
         session = convert.streaming_session(config, decoding)
         answer = convert.answer_settings(config.config, config)
         intake = AudioIntake(

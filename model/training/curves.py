@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,10 +20,11 @@ def read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     for path in sorted(run.glob(f"curves/*/{FILE}"), key=lambda p: int(p.parent.name)):
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        first = min((int(row["step"]) for row in rows), default=0)
-        for known in points.values():
-            for step in [step for step in known if rows and step >= first]:
-                del known[step]
+        first = min((int(row["step"]) for row in rows), default=math.inf)
+        points = {
+            name: {step: value for step, value in known.items() if step < first}
+            for name, known in points.items()
+        }
         for row in rows:
             step = int(row.pop("step"))
             row.pop("epoch", None)

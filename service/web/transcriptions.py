@@ -22,19 +22,17 @@ from ossicle.service.durations import seconds
 from ossicle.service.formats import Segment, Transcript, Word, format_transcript
 from ossicle.service.models import Models
 from ossicle.service.transcribe import segment_of
-from ossicle.service.waiting import NotInTimeError, in_time
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .caller import caller_of
 from .calls import LocalCalls, Outcome
 from .captions import CONTENT_TYPES
 from .form import TranscriptionForm
+from .goodbye import tell_or_hang_up
 from .refusal import named, openai_error, refused
 from .websocket import STREAM
 
 LIST_MODELS = "/ossicle.speech.v1.SpeechService/ListModels"
-# For a client to read what it has not read yet, and the last event.
-_END_SECONDS = 10.0
 # The logarithm of nothing would be no JSON.
 _LEAST_CONFIDENCE = 1e-6
 _TYPES = {"text": "text/plain", **CONTENT_TYPES}
@@ -148,18 +146,12 @@ class _Answer:
         )
 
     async def _end(self, event: dict[str, Any], outcome: Outcome) -> web.StreamResponse:
-        """Tell the last event; who does not read it in time is hung up on."""
-
         async def tell() -> None:
             await self._send(event, outcome.request_id)
             assert self._events is not None
             await self._events.write_eof()
 
-        try:
-            await in_time(tell(), _END_SECONDS)
-        except NotInTimeError:
-            if self._request.transport:
-                self._request.transport.abort()
+        await tell_or_hang_up(self._request, tell())
         assert self._events is not None
         return self._events
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import grpc
 from aiohttp import WSMsgType, web
@@ -16,11 +17,11 @@ from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 from ossicle.service.errors import invalid
 from ossicle.service.limits import Limits
-from ossicle.service.waiting import NotInTimeError, in_time
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .caller import caller_of
 from .calls import LocalCalls, Outcome
+from .goodbye import tell_or_hang_up
 from .refusal import status_json
 
 STREAM = "/ossicle.speech.v1.SpeechService/StreamingRecognize"
@@ -129,14 +130,8 @@ class StreamSocket:
             await self._leave()
 
     async def _close(self, request: web.Request, outcome: Outcome) -> None:
-        """Tell the outcome; who does not read it in time is hung up on."""
-        try:
-            await in_time(self._say_goodbye(outcome), 2 * _CLOSE_SECONDS)
-        except NotInTimeError:
-            if request.transport:
-                request.transport.abort()
-        except ConnectionError:
-            pass  # nobody is there to be told
+        with suppress(ConnectionError):  # nobody is there to be told
+            await tell_or_hang_up(request, self._say_goodbye(outcome))
 
     async def _say_goodbye(self, outcome: Outcome) -> None:
         if outcome.code is grpc.StatusCode.OK:

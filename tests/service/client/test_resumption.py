@@ -269,18 +269,25 @@ def test_a_full_server_is_passed_over(
         stream(full_address, [b"ab"])
 
 
+def breaking_after(
+    seconds: float,
+) -> Callable[[Iterator[Request], grpc.ServicerContext], Iterator[Response]]:
+    """What answers with a partial, and breaks so long after it."""
+
+    def breaks(requests: Iterator[Request], context: grpc.ServicerContext) -> Iterator[Response]:
+        yield spoken("word", is_final=False, end=0.5)
+        time.sleep(seconds)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "again")
+
+    return breaks
+
+
 @both
 def test_the_timeout_holds_over_all_connections(
     scripted: tuple[Scripted, str], stream: Stream
 ) -> None:
     servicer, address = scripted
-
-    def breaks(requests: Iterator[Request], context: grpc.ServicerContext) -> Iterator[Response]:
-        yield spoken("word", is_final=False, end=0.5)
-        time.sleep(0.2)
-        context.abort(grpc.StatusCode.UNAVAILABLE, "again")
-
-    servicer.streaming = breaks
+    servicer.streaming = breaking_after(0.2)
     began = time.monotonic()
     with pytest.raises(TimedOutError):
         stream(address, [b"ab"], Resumption(longest_wait=0.1), timeout=3.0)
@@ -293,12 +300,7 @@ def test_the_timeout_holds_between_connections(
     scripted: tuple[Scripted, str], stream: Stream
 ) -> None:
     servicer, address = scripted
-
-    def breaks(requests: Iterator[Request], context: grpc.ServicerContext) -> Iterator[Response]:
-        yield spoken("word", is_final=False, end=0.5)
-        context.abort(grpc.StatusCode.UNAVAILABLE, "again")
-
-    servicer.streaming = breaks
+    servicer.streaming = breaking_after(0.0)
     began = time.monotonic()
     with pytest.raises(TimedOutError):
         stream(address, [b"ab"], Resumption(first_wait=20, longest_wait=20), timeout=1.0)

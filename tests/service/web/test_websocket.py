@@ -335,7 +335,7 @@ async def test_who_does_not_read_the_goodbye_is_hung_up_on(
         await asyncio.Event().wait()  # as while the other side's window is full
 
     monkeypatch.setattr(StreamSocket, "_say_goodbye", unread)
-    monkeypatch.setattr("ossicle.service.web.websocket._CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("ossicle.service.web.goodbye.SECONDS", 0.1)
     header = {"Authorization": f"Bearer {guarded.secret}"}
     async with http.ws_connect(guarded.server.page + "v1/stream", headers=header) as socket:
         await send(socket, start(), END)
