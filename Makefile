@@ -5,6 +5,9 @@ PYTHON ?= python3
 BASE := .venv/base
 DEV := .venv/dev
 
+CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = sys.version_info; (3, 10) <= v < (3, 14) or sys.exit( \
+	f"$(PYTHON) is Python {v[0]}.{v[1]}: name one of 3.10 to 3.13, as in make PYTHON=python3.12 demo")'
+
 # What an installed package is made from; the code itself is used where it lies.
 RECIPE := pyproject.toml constraints.txt
 
@@ -49,11 +52,13 @@ clean:  ## Remove environments, builds and caches; training runs stay.
 	find data model service proto tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(BASE)/installed: $(RECIPE)
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(BASE)
 	$(BASE)/bin/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 $(DEV)/installed: $(RECIPE)
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

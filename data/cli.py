@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ossicle.data.cores import usable_cores
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -184,7 +184,7 @@ def check_command(
         problems = check_utterances(
             utterances,
             deep,
-            workers=os.cpu_count() or 1,
+            workers=usable_cores(),
             progress=lambda done: bar.update(task, completed=done),
         )
     if not problems:

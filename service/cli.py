@@ -97,7 +97,8 @@ def main() -> None:
         try:
             app()
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except OSError as error:
         # The output cannot be written: a full disk, or a reader that has left, which is no news.
         ended = error.__context__
@@ -108,7 +109,8 @@ def main() -> None:
         sys.exit(FAILURE)
     finally:
         try:
-            sys.stderr.flush()
+            if sys.stderr is not None:
+                sys.stderr.flush()
         except OSError:
             _discard(sys.stderr)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from enum import Enum
 from typing import Annotated
 
 import typer
+from ossicle.data.cores import usable_cores
 
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", "-m", envvar="OSSICLE_MODEL", help="Name of a model, or a folder."),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option(min=0, help="Threads of the network; 0: one for each core.")
+    int, typer.Option(min=0, help="Threads of the network; 0: one for each core it may use.")
 ]
 
 
@@ -33,4 +33,4 @@ class Search(str, Enum):
 
 def thread_count(threads: int) -> int:
     """How many threads `ThreadsOption` asks for."""
-    return threads or os.cpu_count() or 1
+    return threads or usable_cores()

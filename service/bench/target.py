@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 
+from ossicle.service.environment import without_settings
 from prometheus_client.parser import text_string_to_metric_families
 
 # How often memory is looked at.
@@ -71,7 +71,11 @@ def own_server(settings: ServerSettings) -> Iterator[Target]:
     command += ["--model", settings.model] if settings.model else []
     with TemporaryFile("w+", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [*command, *settings.options], stdout=subprocess.PIPE, stderr=log, text=True
+            [*command, *settings.options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=without_settings(),
         )
         assert process.stdout is not None
         try:
@@ -199,10 +203,3 @@ class Usage:
             for part in ("sum", "count")
         )
         return total / count if count else math.nan
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

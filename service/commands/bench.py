@@ -193,13 +193,13 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 def table(plan: Plan, recordings: list[Recording], runs: list[Run]) -> str:
     """The runs side by side, for people."""
-    from ossicle.service.bench.target import cores
+    from ossicle.data.cores import usable_cores
 
     seconds = sum(recording.seconds for recording in recordings)
     lines = [
         f"{len(recordings)} recording{'s' * (len(recordings) > 1)}, {seconds:.0f} s; chunks of "
         f"{1000 * plan.settings.chunk_seconds:.0f} ms; ramp {plan.ramp_seconds:g} s, then "
-        f"{plan.seconds:g} s; {cores()} cores"
+        f"{plan.seconds:g} s; {usable_cores()} cores"
     ]
 
     def row(name: str, value: Callable[[Run], float | int | str], digits: int = 0) -> None:
@@ -250,12 +250,12 @@ def _document(plan: Plan, recordings: list[Recording], runs: list[Run]) -> dict[
     from dataclasses import asdict
     from importlib.metadata import version
 
-    from ossicle.service.bench.target import cores
+    from ossicle.data.cores import usable_cores
 
     return {
         "ossicle": version("ossicle"),
         "platform": sys.platform,
-        "cores": cores(),
+        "cores": usable_cores(),
         "plan": asdict(plan),
         "recordings": len(recordings),
         "recording_seconds": round(sum(recording.seconds for recording in recordings), 3),

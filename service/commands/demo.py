@@ -22,6 +22,7 @@ from ossicle.service.commands.live_text import LiveText
 from ossicle.service.commands.options import local_model
 from ossicle.service.commands.output import complain, errors_in_one_line
 from ossicle.service.commands.stream import show, spoken_now, stream_samples
+from ossicle.service.environment import without_settings
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -88,7 +89,10 @@ def _server(model: str) -> Iterator[str]:
     command = [sys.executable, "-m", "ossicle.service.cli", "serve"]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [*command, "--port", str(port), "--model", model], stdout=log, stderr=log
+            [*command, "--port", str(port), "--model", model],
+            stdout=log,
+            stderr=log,
+            env=without_settings(),
         )
         try:
             _wait_until_serving(process, address, log)

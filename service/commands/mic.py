@@ -26,6 +26,7 @@ from ossicle.service.commands.options import (
 )
 from ossicle.service.commands.output import errors_in_one_line, fail
 from ossicle.service.commands.stream import CHUNK_SECONDS, SAMPLE_RATE, show
+from ossicle.service.commands.tables import print_table
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -149,7 +150,6 @@ def _kept(results: Iterable[Result], captions: CaptionFile) -> Iterator[Result]:
 
 def _print_devices() -> None:
     from ossicle.service.microphone.sound_card import MicrophoneError, input_devices
-    from rich.console import Console
     from rich.table import Table
 
     devices = input_devices()
@@ -161,7 +161,7 @@ def _print_devices() -> None:
         table.add_row(
             str(device.number), device.name, str(device.channels), f"{device.rate} Hz", default
         )
-    Console().print(table)
+    print_table(table)
 
 
 class _Status:

@@ -8,6 +8,7 @@ import typer
 from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.options import DEFAULT_SERVER, ServerOption
 from ossicle.service.commands.output import FAILURE, errors_in_one_line, fail
+from ossicle.service.commands.tables import print_table
 
 # Of a digest; enough to tell versions apart.
 _SHOWN_DIGITS = 12
@@ -31,7 +32,6 @@ def models_command(
     Example: `ossicle models --server localhost:50051`
     """
     from ossicle.service.client import OssicleError
-    from rich.console import Console
     from rich.table import Table
 
     columns = ("name", "language", "rate", "look-ahead", "description")
@@ -59,7 +59,7 @@ def models_command(
                     f"{info.lookahead_ms} ms",
                     info.description,
                 )
-    Console().print(table)
+    print_table(table)
 
 
 @with_connection

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from ossicle.service.commands.output import errors_in_one_line, fail
+from ossicle.service.commands.tables import print_table
 
 token_app = typer.Typer(
     help="Tokens that a server started with --tokens answers.",
@@ -63,7 +64,6 @@ def list_command(tokens: FileOption) -> None:
     Example: `ossicle token list --tokens tokens.json`
     """
     from ossicle.service.security.tokens import read_tokens
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("name", "streams", "calls a minute", "expires")
@@ -75,7 +75,7 @@ def list_command(tokens: FileOption) -> None:
                 str(token.max_calls_per_minute or "any"),
                 f"{token.expires or 'never'}{' (it has)' if token.expired else ''}",
             )
-    Console().print(table)
+    print_table(table)
 
 
 @token_app.command("remove")

@@ -257,7 +257,8 @@ def _unfinished(
             "already; --again replaces them",
             file=sys.stderr,
         )
-    return [recording for recording in recordings if recording not in finished]
+    done = set(finished)
+    return [recording for recording in recordings if recording not in done]
 
 
 def _listeners(
@@ -351,6 +352,10 @@ def _sources(recordings: list[Recording]) -> list[str | BinaryIO]:
     Standard input without its buffer: after Ctrl-C a worker may still wait for a silent pipe, and
     Python cannot exit while a thread holds the buffer's lock.
     """
+    if all(recording.file != _STANDARD_INPUT for recording in recordings):
+        return [recording.file for recording in recordings]
+    if sys.stdin is None:
+        fail("standard input is closed: name a file, or give it a recording", USAGE)
     buffer = sys.stdin.buffer
     standard_input = cast("BinaryIO", getattr(buffer, "raw", buffer))
     return [

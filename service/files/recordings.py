@@ -12,10 +12,11 @@ from ossicle.service.transcribe import STANDARD_INPUT, FailedFile
 
 # What of a folder is taken for a recording; what a file named by itself holds is seen by its bytes.
 SUFFIXES = (
-    *(".aac", ".aif", ".aiff", ".amr", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg"),
-    *(".opus", ".wav", ".wma"),
-    *(".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm"),
-    *(".wmv",),
+    *(".aac", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a", ".m4b"),
+    *(".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".snd", ".tta", ".w64", ".wav", ".weba"),
+    *(".wma", ".wv"),
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
+    *(".mxf", ".ogv", ".ts", ".webm", ".wmv"),
 )
 
 

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.audio import SAMPLE_RATE, AudioError, read_audio
+from ossicle.data.cores import usable_cores
 from ossicle.data.manifest import ManifestError, Utterance, read_manifest
 from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
@@ -193,7 +194,7 @@ def main() -> int:
     if len(set(names.values())) == len(names):
         sets = {names[key]: items for key, items in sets.items()}
     print(
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {options.threads} thread(s); "
+        f"{usable_cores()} cores, load {os.getloadavg()[0]:.1f}; {options.threads} thread(s); "
         f"one recording at a time"
     )
     compare(engines, sets)

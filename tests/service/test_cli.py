@@ -54,6 +54,17 @@ def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
     assert (run.stdout, run.returncode) == ("\n", 0), run.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the scheduler's list of processors")
+def test_there_are_as_many_threads_as_processors_that_may_be_used() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+        "from ossicle.model.commands.options import thread_count\n"
+        "print(thread_count(0), thread_count(3))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout == "1 3\n", run.stderr
+
+
 def test_version_and_help() -> None:
     version = runner.invoke(app, ["--version"])
     assert version.exit_code == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ossicle.data.sample import sample_text
+from ossicle.model.runtime import find_model
 from ossicle.service.cli import app
 from ossicle.service.commands import demo
 from typer.testing import CliRunner
@@ -49,6 +50,15 @@ def test_a_server_that_does_not_start_fails_the_demonstration_with_its_words(
     assert result.exit_code == 1
     assert "the server did not start" in result.stderr
     assert "cannot listen on 127.0.0.1" in result.stderr
+
+
+def test_what_is_set_for_other_servers_is_not_for_that_of_the_demonstration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OSSICLE_HOST", "0.0.0.0")
+    monkeypatch.setenv("OSSICLE_TOKENS", "missing.json")
+    with demo._server(str(find_model())) as address:
+        assert address.startswith("127.0.0.1:")
 
 
 def test_an_unknown_model_fails_the_demonstration() -> None:

@@ -34,6 +34,19 @@ def test_a_folder_has_its_recordings_at_any_depth_but_what_is_hidden(folder: Pat
     ]
 
 
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        *("3gp", "aac", "aif", "aiff", "amr", "ape", "au", "avi", "caf", "flac", "flv", "m2ts"),
+        *("m4a", "m4b", "mkv", "mov", "mp3", "mp4", "mpeg", "mxf", "oga", "ogg", "opus", "tta"),
+        *("w64", "wav", "webm", "wma", "wv"),
+    ],
+)
+def test_a_folder_has_what_the_handbook_says_can_be_read(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"talk.{suffix}").touch()
+    assert [stem for _, stem in stems(str(tmp_path))] == ["talk"]
+
+
 def test_a_pattern_means_the_files_named_like_it(folder: Path) -> None:
     assert stems("talks/*.mp3") == [("talks/a.mp3", "a")]
     assert stems("talks/**/*.mkv") == [("talks/2020/c.mkv", "c")]
