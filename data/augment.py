@@ -28,6 +28,15 @@ Samples = NDArray[np.float32]
 CODECS = ("telephone", "opus", "mp3")
 
 
+_LIMITS = {
+    "speed_range": (0.1, 10.0),
+    "pause_range": (0.0, 60.0),
+    "reverb_t60_range": (0.01, 10.0),
+    "noise_snr_range": (-60.0, 120.0),
+    "gain_peak_range": (-120.0, 0.0),
+}
+
+
 @dataclass(frozen=True)
 class AugmentConfig:
     """Probabilities and ranges; a probability of 0 switches an augmentation off."""
@@ -51,9 +60,12 @@ class AugmentConfig:
                 raise ValueError(f"{name} is {value}: give 0 to 1")
             if name.endswith("_range") and not (len(value) == 2 and value[0] <= value[1]):
                 raise ValueError(f"{name} is {list(value)}: give the smallest and the largest")
-        for name, low in (("speed_range", 0.1), ("reverb_t60_range", 0.01), ("pause_range", 0.0)):
-            if not getattr(self, name)[0] >= low:
-                raise ValueError(f"{name} is {list(getattr(self, name))}: give {low} or more")
+        for name, (low, high) in _LIMITS.items():
+            smallest, largest = getattr(self, name)
+            if not low <= smallest <= largest <= high:
+                raise ValueError(f"{name} is {[smallest, largest]}: give {low} to {high}")
+        if self.codec_probability and not self.codecs:
+            raise ValueError("codecs is empty: name some, or give codec_probability 0")
         if unknown := sorted(set(self.codecs) - set(CODECS)):
             raise ValueError(f"codecs has {unknown[0]!r}: there are {', '.join(CODECS)}")
 

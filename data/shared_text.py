@@ -77,7 +77,7 @@ class SentenceIndex:
 
 
 class HeldOutText:
-    """Texts of which nothing may be learnt, as models are judged by them.
+    """Texts of which nothing may be learnt but short sentences, as models are judged by them.
 
     Args:
         texts: the sentences.

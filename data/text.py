@@ -96,6 +96,7 @@ def normalize(text: str) -> str:
     if _NORMAL.fullmatch(text) and not _TITLE.search(text):
         return text
     text = _NOT_ASCII.sub(lambda m: _plain(m[0]), text.replace("`", "'")).lower()
+    text = text.replace("_", " ")  # of italics; to patterns it would be a letter
     text = text.replace("&c.", " et cetera ")
     text = _NUMBERED.sub(" number ", text)
     text = _ABBREVIATION.sub(_abbreviated, text)

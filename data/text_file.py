@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -30,7 +31,7 @@ def read_lines(path: Path) -> Iterator[str]:
                 yield line.rstrip("\n")
     except UnicodeDecodeError as error:
         raise TextFileError(f"{path} is not UTF-8 text") from error
-    except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise TextFileError(f"{path} is damaged: {error}") from error
     except OSError as error:
         raise TextFileError(f"cannot read {path}: {error.strerror}") from error

@@ -76,8 +76,8 @@ def train_command(
         list[str] | None,
         typer.Option(
             metavar="TEXT",
-            help="Learn no sentence that is in this text or shares 8 words in a row with it; "
-            "may be repeated.",
+            help="Learn no sentence of 6 words or more that is in this text, and none that shares "
+            "8 words in a row with it; may be repeated.",
         ),
     ] = None,
     repeats: Annotated[

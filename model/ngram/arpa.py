@@ -7,6 +7,7 @@ an n-gram, with log10 of its probability, its words, and log10 of its back-off w
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -153,6 +154,9 @@ def _read_order(
             log_prob, back_off = float(fields[0]), float(fields[n + 1]) if fields[n + 1 :] else 0.0
         except ValueError:
             fields = []
+        else:
+            if math.isnan(log_prob) or math.isnan(back_off):
+                fields = []
         if not n + 1 <= len(fields) <= n + 2:
             raise NgramError(
                 f"{path}, line {place}: {line.strip()[:60]!r} is not a number, {n} words and "
@@ -165,10 +169,16 @@ def _read_order(
             words.append([known[word] for word in spelled])
             numbers.append((log_prob, back_off))
     factors = 10 ** np.array(numbers, np.float64).reshape(-1, 2)
+    # "The" and "the" are one word here, as likely as both; the likelier says what follows.
+    numbered = np.array(words, np.int32).reshape(-1, n)
+    ngrams, places = np.unique(numbered, axis=0, return_inverse=True)
+    places = places.ravel()  # numpy 2.0 gives it the shape of what it numbers
+    order = np.argsort(factors[:, 0], kind="stable")
+    back_offs = np.ones(len(ngrams))
+    back_offs[places[order]] = factors[order, 1]
+    probabilities = np.bincount(places, factors[:, 0], len(ngrams))
     return ArpaNgrams(
-        np.array(words, np.int32).reshape(-1, n),
-        np.minimum(factors[:, 0], 1).astype(np.float32),
-        factors[:, 1].astype(np.float32),
+        ngrams, np.minimum(probabilities, 1).astype(np.float32), back_offs.astype(np.float32)
     )
 
 

@@ -134,8 +134,8 @@ def _number_words(sentences: Iterable[str], known: dict[str, int]) -> NDArray[np
     pieces = []
     for chunk in _chunks(sentences):
         words = f"{_BOS} {f' {_EOS} {_BOS} '.join(chunk)} {_EOS}".split(" ")
-        for word in set(words) - known.keys():
-            known[word] = len(known)
+        for word in words:
+            known.setdefault(word, len(known))
         pieces.append(np.fromiter(map(known.__getitem__, words), np.int32, len(words)))
     return np.concatenate(pieces) if pieces else np.empty(0, np.int32)
 

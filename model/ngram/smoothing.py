@@ -154,8 +154,10 @@ def normalizing_back_offs(
         prefixes = table.prefixes[keep]
         own = np.bincount(prefixes, probabilities[n][keep], size)
         backed_off = np.bincount(prefixes, shorter[keep], size)
+        # Rounded unigrams need not sum to 1, and what is left of them may be less than they miss.
+        whole = probabilities[0].sum(dtype=np.float64) if n == 1 else 1.0
         # Rounding must not make a weight negative where the n-grams take all there is.
-        weights = np.maximum(1 - own, 1e-5) / np.maximum(1 - backed_off, 1e-5)
+        weights = np.maximum(1 - own, 1e-5) / np.maximum(whole - backed_off, 1e-5)
         weights[~_with_continuation(prefixes, size)] = 1
         back_offs.append(weights.astype(np.float32))
         lower = np.where(keep, probabilities[n], back_offs[-1][table.prefixes] * shorter)

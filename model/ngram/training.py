@@ -95,7 +95,7 @@ def train_ngrams(
         word_lists: words that are known besides, mixed in as one more text would be.
         arpas: models of other tools in the ARPA format, mixed in likewise.
         validation: texts to choose the weights by, unless they are given; each counts the same.
-        exclude: texts of which no sentence may be learnt; see `HeldOutText`.
+        exclude: texts of which no sentence may be learnt, but for short ones; see `HeldOutText`.
         report: called with a line on each step.
 
     Raises:

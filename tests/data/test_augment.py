@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +129,21 @@ def test_probability_zero_is_off(speech: np.ndarray) -> None:
         codec_probability=0,
     )
     np.testing.assert_array_equal(Augmenter(off)(speech, rng()), speech)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"codecs": ()}, "codecs is empty: name some, or give codec_probability 0"),
+        ({"gain_peak_range": (0.0, 40.0)}, r"gain_peak_range is \[0.0, 40.0\]: give -120.0 to 0"),
+        ({"reverb_t60_range": (0.1, math.inf)}, r"reverb_t60_range is \[0.1, inf\]: give 0.01 to"),
+        ({"speed_range": (0.0, 1.0)}, r"speed_range is \[0.0, 1.0\]: give 0.1 to 10"),
+    ],
+)
+def test_what_would_fail_in_the_midst_of_training_is_refused(setting, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AugmentConfig(**setting)
+    AugmentConfig(codecs=(), codec_probability=0.0)
 
 
 @pytest.mark.parametrize("length", [1, 7, 100, 4800])

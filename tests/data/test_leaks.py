@@ -233,9 +233,12 @@ def test_bad_files_are_named(dev: Path, tmp_path: Path) -> None:
     broken.write_text('\n{"text": "no audio", "duration": 1}\n')
     with pytest.raises(ManifestError, match=r"broken\.jsonl:2: the key \"audio_filepath\""):
         find_leaks([broken], [dev])
+    words = " ".join(str(number) for number in range(9999)).encode()
+    packed = gzip.compress(words, mtime=0)
     for name, content, reason in (
         ("cut.txt.xz", lzma.compress(b"word " * 9999)[:-50], r"is damaged"),
         ("no.txt.gz", b"plain", r"is damaged"),
+        ("bad.txt.gz", packed[:200] + b"\xff" * 20 + packed[220:], r"is damaged"),
         ("latin.txt", b"caf\xe9", r"is not UTF-8"),
     ):
         (tmp_path / name).write_bytes(content)

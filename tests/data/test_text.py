@@ -74,6 +74,8 @@ from ossicle.data.text import BLANK, CHARACTERS, Tokenizer, fits_in_frames, norm
         ("13:00 or 4:00 o'clock", "thirteen hundred or four o'clock"),
         ("at 5:30 a man", "at five thirty a man"),
         ("16:90", "sixteen ninety"),
+        ("_Mr. Britling_, _Dr._ No", "mister britling doctor no"),
+        ("the _1st_ of the _1990s_", "the first of the nineteen nineties"),
     ],
 )
 def test_normalize(written: str, spoken: str) -> None:

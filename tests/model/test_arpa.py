@@ -196,6 +196,7 @@ def test_lm_train_mixes_it(telephone: Path, tmp_path: Path) -> None:
         ),
         ("-0.3\tPRESS ONE\t-0.15", "p\tPRESS ONE", "line 18: "),
         ("-0.3\tPRESS ONE\t-0.15", "-0.3 PRESS ONE TWO -0.15", "line 18: "),
+        ("-0.3\tPRESS ONE\t-0.15", "nan\tPRESS ONE", "line 18: "),
         ("\\2-grams:", "\\3-grams:", "line 16: 2-grams should come next"),
     ],
 )
@@ -205,6 +206,22 @@ def test_damaged_files(telephone: Path, found: str, instead: str, message: str) 
     with pytest.raises(NgramError) as caught:
         ArpaModel.read(telephone)
     assert message in str(caught.value)
+
+
+def test_words_of_either_case_are_one_as_likely_as_both(telephone: Path) -> None:
+    text = TELEPHONE.replace("-1.2\tTWO", "-1.2\tTWO\t-0.6\n-2.0\tTwo\t-0.9\n-0.9\ttwo\t-0.5")
+    telephone.write_text(text.replace("-0.3\tPRESS ONE", "-0.6\tPress One\n-0.3\tPRESS ONE"))
+    model = ArpaModel.read(telephone)
+    shares = {share: 10**share for share in (-1.2, -2.0, -0.9, -0.6, -0.3)}
+    expected = shares[-1.2] + shares[-2.0] + shares[-0.9]
+    assert model.frequencies()["two"] == pytest.approx(expected, rel=1e-5)
+    singles, pairs, _ = model.orders
+    place = singles.words[:, 0].tolist().index(model.words.index("two"))
+    assert singles.back_offs[place] == pytest.approx(10**-0.5)
+    pair = [model.words.index(word) for word in ("press", "one")]
+    assert pairs.probabilities[pairs.words.tolist().index(pair)] == pytest.approx(
+        shares[-0.6] + shares[-0.3], rel=1e-5
+    )
 
 
 def test_words_of_another_kind(telephone: Path) -> None:

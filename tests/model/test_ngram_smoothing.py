@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -108,6 +111,24 @@ def test_vocabulary_is_what_is_frequent_in_any_text() -> None:
         read_corpus([["a"], []], vocabulary=6)
 
 
+def test_which_words_are_known_is_the_same_in_every_process() -> None:
+    code = (
+        "from ossicle.model.ngram.counting import read_corpus\n"
+        "print(read_corpus([['the cat sat', 'a dog ran', 'one two flew high']], 4).words)"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in range(3)
+    }
+    assert seen == {"('a', 'cat', 'sat', 'the')\n"}
+
+
 def test_discounts() -> None:
     # Ten n-grams seen once, five twice, three three times, two four times: Y = 10 / 20.
     counts = np.repeat([0, 1, 2, 3, 4, 9], [7, 10, 5, 3, 2, 1])
@@ -149,6 +170,28 @@ def test_probabilities_sum_to_one(
     assert sum(after(corpus, tables, weights, history).values()) == pytest.approx(1, abs=1e-3)
     alone = kneser_ney(tables, 1)
     assert sum(after(corpus, tables, alone, history).values()) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_words_that_follow_every_history_leave_the_rest_its_share(seed: int) -> None:
+    """With few words, all are seen after each: next to nothing is left to back off to."""
+    rng = np.random.default_rng(seed)
+    words = [f"w{chr(97 + number)}" for number in range(14)]
+    sentences = [" ".join(rng.choice(words, rng.integers(3, 9))) for _ in range(400)]
+    corpus = read_corpus([sentences], 14)
+    tables = count_ngrams(corpus, 3)
+    weights = kneser_ney(tables, 0)
+    kept = [np.ones(len(table), bool) for table in tables[1:]]
+    model = NgramModel(build_trie(corpus.words, tables, weights, kept))
+    choices = np.array([*range(len(model.words)), model.unk, model.eos], dtype=np.int32)
+    start = np.array([model.start()])
+    for first in model.words:
+        _, context = model.score(start, model.numbers([first]))
+        for second in model.words:
+            _, after_two = model.score(context, model.numbers([second]))
+            log_probs, _ = model.score(np.repeat(after_two, len(choices)), choices)
+            assert np.exp(log_probs).sum() == pytest.approx(1, abs=0.05)
+            assert log_probs.max() <= 0
 
 
 @pytest.fixture(scope="module")
