@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from ossicle.model.decoding.hypothesis import BLANK
 
+_MOST_MOVES = 1 << 26  # that are remembered, a byte each
+
 
 @dataclass(frozen=True)
 class Span:
@@ -132,27 +134,51 @@ def _best_path(
     # and only if the token before that is another one.
     skip = np.full(len(labels), -np.inf)
     skip[3::2][~repeats] = 0.0
-    # How many states further the best path to each came from, by which it is found again; a byte
-    # each, since they are many. Of equals the path that stays is taken.
-    moves = np.zeros((frames, len(labels)), dtype=np.uint8)
     # Two columns of -inf stand for the states before the first.
-    before, scores = np.full((2, len(labels) + 2), -np.inf)
+    scores = np.full(len(labels) + 2, -np.inf)
     scores[2:4] = log_probs[0, labels[:2]]
-    jump = np.empty(len(labels))
-    for frame in range(1, frames):
-        before, scores = scores, before
-        now, stay, step = scores[2:], before[2:], before[1:-1]
-        np.greater(step, stay, out=moves[frame], casting="unsafe")
-        np.maximum(stay, step, out=now)
-        np.add(before[:-2], skip, out=jump)
-        np.copyto(moves[frame], 2, where=jump > now)
-        np.maximum(now, jump, out=now)
-        now += log_probs[frame].astype(np.float64)[labels]
-    states = np.empty(frames, dtype=np.int64)
+    # An hour's moves would take gigabytes: all but the last stretch's are found a second time, from
+    # the scores that it began with.
+    stretch = max(_MOST_MOVES // len(labels), 1)
+    stretches = [log_probs[first : first + stretch] for first in range(1, frames, stretch)]
+    begun, moves = [], np.empty((0, len(labels)), dtype=np.uint8)
+    for part in stretches:
+        begun.append(scores)
+        scores, moves = _advance(scores, part, labels, skip)
     state = len(labels) - 1
     if scores[-1] <= scores[-2]:
         state -= 1
-    for frame in range(frames - 1, -1, -1):
-        states[frame] = state
-        state -= int(moves[frame, state])
-    return states
+    backwards = [state]
+    for number, part in reversed(list(enumerate(stretches))):
+        if number < len(stretches) - 1:
+            _, moves = _advance(begun[number], part, labels, skip)
+        for row in moves[::-1]:
+            state -= int(row[state])
+            backwards.append(state)
+    return np.array(backwards[::-1])
+
+
+def _advance(
+    scores: NDArray[np.float64],
+    log_probs: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    skip: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """The scores of the states some frames later, and each frame's moves.
+
+    A move is how many states further the best path to a state came from, by which it is found
+    again; a byte each, since they are many. Of equals the path that stays is taken.
+    """
+    moves = np.zeros((len(log_probs), len(labels)), dtype=np.uint8)
+    before, scores = np.full_like(scores, -np.inf), scores.copy()
+    jump = np.empty(len(labels))
+    for move, row in zip(moves, log_probs, strict=True):
+        before, scores = scores, before
+        now, stay, step = scores[2:], before[2:], before[1:-1]
+        np.greater(step, stay, out=move, casting="unsafe")
+        np.maximum(stay, step, out=now)
+        np.add(before[:-2], skip, out=jump)
+        np.copyto(move, 2, where=jump > now)
+        np.maximum(now, jump, out=now)
+        now += row.astype(np.float64)[labels]
+    return scores, moves

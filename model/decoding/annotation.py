@@ -97,8 +97,7 @@ class Annotator:
         for number, (text, score) in enumerate(zip(texts[:alternatives], scores, strict=False)):
             spans = self._align(log_probs, text)
             words = _group(spans, text)
-            evidence = word_evidence(log_probs, words, agreement(texts, scores, number))
-            confidences = self._confidences(words, evidence)
+            confidences = self._confidences(log_probs, words, texts, scores, number)
             hypotheses.append(
                 Hypothesis(
                     text,
@@ -124,11 +123,18 @@ class Annotator:
             raise ValueError(f"{text!r} holds {error}, which is no token of the model") from error
 
     def _confidences(
-        self, words: Sequence[Sequence[Span]], evidence: NDArray[np.float64]
+        self,
+        log_probs: NDArray[np.floating],
+        words: Sequence[Sequence[Span]],
+        texts: Sequence[str],
+        scores: Sequence[float],
+        number: int,
     ) -> list[float]:
-        if self._calibration is not None:
-            return [float(confidence) for confidence in self._calibration(evidence)]
-        return [math.exp(sum(span.max_log_prob for span in word) / len(word)) for word in words]
+        """Of the words of one of the texts."""
+        if self._calibration is None:
+            return [math.exp(sum(span.max_log_prob for span in word) / len(word)) for word in words]
+        evidence = word_evidence(log_probs, words, agreement(texts, scores, number))
+        return [float(confidence) for confidence in self._calibration(evidence)]
 
     def _timed(self, spans: Sequence[Span], first_frame: int) -> tuple[TimedToken, ...]:
         return tuple(

@@ -131,7 +131,8 @@ def fit_confidences(judged: Judged) -> Fitted:
     """Fit a calibration, and measure it on speakers it was not fitted on.
 
     Raises:
-        ValueError: fewer than `FEWEST_WORDS` words, or of one speaker's only right or wrong ones.
+        ValueError: fewer than `FEWEST_WORDS` words or than two recordings, or of one speaker's
+            only right or wrong ones.
     """
     evidence = np.concatenate([np.zeros((0, len(EVIDENCE))), *judged.evidence])
     confidences = np.concatenate([np.zeros(0), *judged.confidences])
@@ -140,6 +141,8 @@ def fit_confidences(judged: Judged) -> Fitted:
         raise ValueError(
             f"{len(right)} words were recognised; a calibration needs {FEWEST_WORDS}: add manifests"
         )
+    if len(judged.right) < 2:
+        raise ValueError("there is one recording; a calibration is measured on others: give more")
     groups = judged.groups
     if len(set(groups)) < 2:  # one speaker: hold out recordings
         groups = [str(i) for i in range(len(groups))]

@@ -14,6 +14,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
+from ossicle.data.replacing import replacing
 from ossicle.model.decoding.annotation import Annotator
 from ossicle.model.decoding.beam import BeamConfig, BeamSearch
 from ossicle.model.decoding.beam_decoder import BeamDecoder
@@ -98,6 +99,13 @@ class DecodingSettings:
         for key in ("beam_margin", "rescoring_margin"):
             if values.get(key, 1.0) <= 0:
                 raise ValueError(f'"{key}" is {values[key]}; give more than 0')
+        # With others no token would be looked at, and nothing heard.
+        for key, low, high in (("least_probable", -1000.0, -0.1), ("certain_blank", -0.7, 0.0)):
+            if not low <= values.get(f"beam_{key}", -0.5) <= high:
+                raise ValueError(
+                    f'"beam_{key}" is {values[f"beam_{key}"]}; it is the natural logarithm of a '
+                    f"probability: give {low:g} to {high:g}"
+                )
         if not 0 <= values.get("rescoring_weight", 0.0) <= 1:
             raise ValueError(
                 f'"rescoring_weight" is {values["rescoring_weight"]}; it is a share, 0 to 1'
@@ -320,6 +328,5 @@ def write_settings(folder: Path, changes: dict[str, Any]) -> None:
             raise ValueError(f"{path} is not JSON: {error}") from error
         if not isinstance(settings, dict):
             raise ValueError(f"{path} holds no JSON object")
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(settings | changes, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as new:
+        new.write_text(json.dumps(settings | changes, indent=2) + "\n", encoding="utf-8")

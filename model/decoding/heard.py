@@ -53,11 +53,14 @@ def kept_file(folder: Path, graph: Path, manifest: Path) -> Path:
     another file.
 
     Raises:
-        OSError: the graph or the manifest cannot be read.
+        ManifestError: the manifest is not valid.
+        OSError: the graph, the manifest or a recording cannot be read.
     """
     digest = hashlib.sha256(graph.read_bytes() + manifest.read_bytes())
-    # The same relative paths elsewhere are other recordings.
-    digest.update(str(manifest.absolute().parent).encode())
+    for utterance in read_manifest(manifest):
+        path = utterance.audio_filepath
+        found = path.stat()
+        digest.update(f"{path.absolute()} {found.st_size} {found.st_mtime_ns}\n".encode())
     return folder / f"{manifest.stem}-{digest.hexdigest()[:16]}.npz"
 
 

@@ -45,7 +45,7 @@ class WindowSampler(Sampler[NDArray[np.int64]]):
         skip: batches that an interrupted run has seen already; they count in the length.
 
     Raises:
-        ValueError: there are fewer examples than one batch.
+        ValueError: an epoch has fewer examples than one batch.
     """
 
     def __init__(
@@ -61,8 +61,10 @@ class WindowSampler(Sampler[NDArray[np.int64]]):
         rng = np.random.default_rng((seed, epoch))
         times = np.floor(weights + rng.random(len(weights))).astype(int)
         order = rng.permutation(np.repeat(positions, times))
-        if len(order) < batch:
-            raise ValueError(f"{len(order)} examples do not fill a batch of {batch}: make it less")
+        if (examples := float(weights.sum())) < batch:
+            raise ValueError(f"{examples:g} examples do not fill a batch of {batch}: make it less")
+        # An epoch may draw fewer than there are on average: then some come again.
+        order = np.resize(order, max(len(order), batch))
         self._batches = order[: len(order) // batch * batch].reshape(-1, batch)
         self._skip = skip
 
@@ -106,6 +108,9 @@ class TextDataModule(pl.LightningDataModule):
         self._validation = [
             [text for text, _ in read_sentences(path)] for path in config.data.validation
         ]
+        for path, texts in zip(config.data.validation, self._validation, strict=True):
+            if not texts:
+                raise ValueError(f"{path} has no words to judge by: name another validation text")
         self._has_started = False
 
     @property

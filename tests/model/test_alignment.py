@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ossicle.data.audio import read_audio
 from ossicle.data.manifest import read_manifest
 from ossicle.data.sample import sample_text
+from ossicle.model.decoding import alignment
 from ossicle.model.decoding.alignment import TimeShift, align
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.decoding.hypothesis import Hypothesis
@@ -125,6 +126,23 @@ def test_a_long_utterance_takes_little_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 * 2500 * 2801  # a byte for each frame of each state, and little else
+
+
+@settings(max_examples=20)
+@given(
+    tokens=st.lists(st.integers(1, 4), min_size=1, max_size=12),
+    spare=st.integers(0, 40),
+    seed=st.integers(0, 99),
+    most=st.integers(1, 300),
+)
+def test_long_texts_are_aligned_in_stretches(
+    tokens: list[int], spare: int, seed: int, most: int
+) -> None:
+    log_probs = random_log_probs(2 * len(tokens) + spare, 5, seed)
+    whole = align(log_probs, tokens)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "_MOST_MOVES", most)
+        assert align(log_probs, tokens) == whole
 
 
 class TestTimeShift:

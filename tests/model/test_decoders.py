@@ -110,6 +110,8 @@ def test_a_folder_has_what_its_files_say(folder: Path) -> None:
         ('{"lm_weight": "much"}', "\"lm_weight\" is 'much', not a number"),
         ('{"word_score": NaN}', '"word_score" is nan; give a finite number'),
         ('{"beam_margin": 0}', '"beam_margin" is 0; give more than 0'),
+        ('{"beam_least_probable": 0.001}', '"beam_least_probable" is 0.001; it is the natural'),
+        ('{"beam_certain_blank": -10}', '"beam_certain_blank" is -10; it is the natural log'),
         ('{"beam_width": 0}', '"beam_width" is 0; give 1 to 256'),
         ('{"rescoring_texts": 1.5}', '"rescoring_texts" is 1.5'),
         ('{"rescoring_margin": 0}', '"rescoring_margin" is 0; give more than 0'),

@@ -168,6 +168,12 @@ class TestText:
         with pytest.raises(ValueError, match="40 examples do not fill a batch of 41"):
             WindowSampler(positions, np.ones(40, np.float32), 41, seed=1, epoch=0)
 
+    def test_an_epoch_that_draws_too_few_repeats_some(self) -> None:
+        halves = np.full(40, 0.5, np.float32)
+        for epoch in range(20):
+            (batch,) = WindowSampler(np.arange(40), halves, 20, seed=1, epoch=epoch)
+            assert len(batch) == 20
+
     def test_validation_counts_characters(self) -> None:
         units = learn_units({"ab": 3}, 60)
         [(rows, characters)] = validation_batches(["ab", "abc a"], units)

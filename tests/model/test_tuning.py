@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.data.sample import sample_path
 from ossicle.data.text import Tokenizer
 from ossicle.model.decoding.beam import BeamConfig
@@ -127,13 +128,18 @@ def test_other_weights_and_other_recordings_are_kept_elsewhere(tmp_path: Path) -
     graph.write_bytes(b"1")
     for place in places:
         place.mkdir()
-        (place / "set.jsonl").write_bytes(b"2")
+        (place / "a.wav").write_bytes(b"sound")
+        write_manifest(place / "set.jsonl", [Utterance(place / "a.wav", 1.0, "yes")])
+    manifest = places[0] / "set.jsonl"
     here, elsewhere = (kept_file(tmp_path, graph, place / "set.jsonl") for place in places)
+    assert kept_file(tmp_path, graph, manifest) == here
     graph.write_bytes(b"3")
-    later = kept_file(tmp_path, graph, places[0] / "set.jsonl")
-    (places[0] / "set.jsonl").write_bytes(b"4")
-    edited = kept_file(tmp_path, graph, places[0] / "set.jsonl")
-    assert len({here, elsewhere, later, edited}) == 4
+    later = kept_file(tmp_path, graph, manifest)
+    (places[0] / "a.wav").write_bytes(b"another sound")
+    heard_anew = kept_file(tmp_path, graph, manifest)
+    write_manifest(manifest, [Utterance(places[0] / "a.wav", 1.0, "no")])
+    edited = kept_file(tmp_path, graph, manifest)
+    assert len({here, elsewhere, later, heard_anew, edited}) == 5
 
 
 def test_a_part_has_about_as_many_frames_as_asked_for() -> None:
