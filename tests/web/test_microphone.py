@@ -26,6 +26,14 @@ pytestmark = pytest.mark.timeout(400)
 CLEAN_DECIBELS = 25.0
 TRIES = 3
 
+CLOSE_TWICE = """async () => {
+    const { Microphone } = await import("/page/audio.js");
+    const microphone = await Microphone.open("", () => {}, () => {});
+    await Promise.all([microphone.close(), microphone.close()]);
+    await microphone.close();
+    return microphone.context.state;
+}"""
+
 
 def finish(page: Page) -> None:
     page.get_by_role("button", name="Stop").click()
@@ -62,6 +70,13 @@ def test_finals_are_those_of_this_process_for_the_same_recording(
             assert jiwer.wer(" ".join(expected), " ".join(words)) < 0.2
             return
     pytest.skip(f"the browser could not play the recording without gaps in {TRIES} tries")
+
+
+def test_a_microphone_that_is_closed_stays_closed(page: Page, served: Served) -> None:
+    page.goto(served.page)
+    # Browsers have no sound for a page that nobody has touched.
+    page.get_by_role("button", name="Captions").click()
+    assert page.evaluate(CLOSE_TWICE) == "closed"
 
 
 def test_a_stream_goes_on_when_its_server_is_killed_and_started_again(

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
-from heard import shown
+from heard import shown, write_microphone
+from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
 from ossicle.service import Recognizer
 from ossicle.service.formats import Transcript, format_transcript
@@ -28,6 +30,39 @@ DROP = """([name, content]) => {
     dataTransfer.items.add(new File([bytes], name));
     for (const kind of ["dragover", "drop"]) {
         document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true }));
+    }
+}"""
+
+# The end of a recording is there once a final is shown, and then it cannot be read.
+NO_END = """() => {
+    const slice = Blob.prototype.slice;
+    Blob.prototype.slice = function (start, end) {
+        if (end < this.size) return slice.call(this, start, end);
+        return { arrayBuffer: async () => {
+            while (!document.querySelector("#finals p")) {
+                await new Promise((resolve) => { setTimeout(resolve, 50); });
+            }
+            throw new DOMException("The file has changed.", "NotReadableError");
+        } };
+    };
+}"""
+
+# People think about whether they allow the microphone until window.allow() is called.
+UNDECIDED = """() => {
+    const devices = navigator.mediaDevices;
+    const ask = devices.getUserMedia.bind(devices);
+    const allowed = new Promise((resolve) => { window.allow = resolve; });
+    devices.getUserMedia = async (wanted) => {
+        await allowed;
+        window.media = await ask(wanted);
+        return window.media;
+    };
+}"""
+
+ALLOWED_AND_CLOSED = """async () => {
+    window.allow();
+    while (!window.media?.getTracks().every(({ readyState }) => readyState === "ended")) {
+        await new Promise((resolve) => { setTimeout(resolve, 50); });
     }
 }"""
 
@@ -62,6 +97,10 @@ def press_start(page: Page) -> None:
     page.get_by_role("button", name="Start").click()
 
 
+def bring_back(page: Page) -> None:
+    page.get_by_role("button", name="Bring it back").click()
+
+
 def test_a_dropped_file_becomes_the_text_of_this_process(
     page: Page, served: Served, expected: Recognition
 ) -> None:
@@ -88,7 +127,24 @@ def test_a_file_is_opened_by_its_button_and_a_new_one_takes_its_place(
     page.get_by_role("button", name="Clear").click()
     assert shown(page) == []
     assert page.get_by_role("button", name="Copy").is_disabled()
-    page.get_by_role("button", name="Bring it back").click()
+    bring_back(page)
+    assert shown(page) == [segment.text for segment in expected.segments]
+    assert page.locator("#notice").is_hidden()
+
+
+def test_a_transcript_is_brought_back_only_when_nothing_is_transcribed(
+    page: Page, served: Served, expected: Recognition
+) -> None:
+    page.goto(served.page)
+    drop_sample(page)
+    page.evaluate("Blob.prototype.slice = () => ({ arrayBuffer: () => new Promise(() => {}) })")
+    drop(page, sample_path().read_bytes())
+    bring_back(page)
+    assert notice(page) == "Stop first; then it can be brought back."
+    assert shown(page) == []
+    page.get_by_role("button", name="Stop").click()
+    until_idle(page)
+    bring_back(page)
     assert shown(page) == [segment.text for segment in expected.segments]
 
 
@@ -198,7 +254,7 @@ def test_axe_finds_nothing_serious(page: Page, served: Served, theme: Any, width
     check("transcript")
     page.get_by_role("button", name="Clear").click()
     check("notice")
-    page.get_by_role("button", name="Bring it back").click()
+    bring_back(page)
     page.get_by_role("button", name="Captions").click()
     check("captions")
     page.get_by_role("button", name="Settings").click()
@@ -210,6 +266,38 @@ def test_a_file_that_is_no_recording_is_told(page: Page, served: Served) -> None
     drop(page, b"This is a text, and no recording of anybody." * 9, "talk.txt")
     assert notice(page).startswith("The server says: ")
     until_idle(page)
+
+
+def test_a_file_of_which_nothing_is_understood_takes_no_transcripts_place(
+    page: Page, served: Served, expected: Recognition
+) -> None:
+    page.goto(served.page)
+    drop_sample(page)
+    drop(page, b"This is a text, and no recording of anybody." * 9, "talk.txt")
+    page.get_by_text("The server says: ").wait_for()
+    until_idle(page)
+    assert shown(page) == [segment.text for segment in expected.segments]
+    assert page.get_by_role("button", name="Bring it back").is_hidden()
+
+
+def test_a_file_that_fails_later_leaves_both_transcripts(
+    page: Page, served: Served, expected: Recognition, tmp_path: Path
+) -> None:
+    speech = read_audio(sample_path())[: 6 * 16_000]
+    pause = np.zeros(3 * 16_000, np.float32)
+    recording = write_microphone(np.concatenate([speech, pause]), tmp_path / "talk.wav")
+    page.goto(served.page)
+    drop_sample(page)
+    page.evaluate(NO_END)
+    drop(page, recording.read_bytes(), "talk.wav")
+    page.get_by_text("The recording cannot be read").wait_for()
+    until_idle(page)
+    understood = shown(page)
+    assert understood
+    bring_back(page)
+    assert shown(page) == [segment.text for segment in expected.segments]
+    bring_back(page)
+    assert shown(page) == understood
 
 
 def test_a_file_that_cannot_be_read_is_told(page: Page, served: Served) -> None:
@@ -231,6 +319,18 @@ def test_a_refused_microphone_is_explained(launch: Callable[..., Browser], serve
     assert "The microphone was refused. Allow it" in notice(page)
     until_idle(page)
     browser.close()
+
+
+def test_who_has_cancelled_is_not_heard_any_more(page: Page, served: Served) -> None:
+    page.goto(served.page)
+    page.evaluate(UNDECIDED)
+    press_start(page)
+    page.get_by_role("button", name="Cancel").click()
+    until_idle(page)
+    page.evaluate(ALLOWED_AND_CLOSED)
+    assert page.locator("#status").inner_text() == "Ready"
+    assert page.locator("#time").inner_text() == "0:00"
+    assert page.locator("#notice").is_hidden()
 
 
 def test_an_insecure_page_says_why_there_is_no_microphone(

@@ -1,5 +1,6 @@
 // The page: what people press, and what they see of it.
 
+import { Arrivals } from "./arrivals.js";
 import { FileAudio, LiveAudio, Microphone, RATE } from "./audio.js";
 import { Level } from "./level.js";
 import { remedy } from "./remedy.js";
@@ -30,18 +31,20 @@ function say(status) {
   if ($("status").textContent !== status) $("status").textContent = status;
 }
 
-let noticed = null; // what the notice's button does besides closing it
+let noticed = null; // what the button of the open notice does besides closing it: { name, run }
 
-function notice(text, action = null) {
+// What an open notice offers is offered further.
+function notice(text, action = noticed) {
   $("notice-text").textContent = text;
   $("notice-action").hidden = !action;
   $("notice-action").textContent = action?.name ?? "";
-  noticed = action?.run ?? null;
+  noticed = action;
   $("notice").hidden = false;
 }
 
 function closeNotice() {
   $("notice").hidden = true;
+  noticed = null;
 }
 
 // Text
@@ -87,38 +90,27 @@ function showTranscript() {
   }
 }
 
-function newTranscript() {
+// Shows another transcript; that which was there is offered in a notice.
+function show(other, text) {
   const before = transcript;
-  transcript = new Transcript();
+  transcript = other;
   showTranscript();
-  if (before.segments.length) {
-    notice("The transcript was cleared.", {
-      name: "Bring it back",
-      run: () => {
-        if (running) return notice("Stop first; then it can be brought back.");
-        transcript = before;
-        return showTranscript();
-      },
-    });
-  }
+  if (!before.segments.length) return;
+  const action = {
+    name: "Bring it back",
+    run: () => {
+      if (running) notice("Stop first; then it can be brought back.", action);
+      else show(before, "The other transcript is kept.");
+    },
+  };
+  notice(text, action);
+}
+
+function newTranscript() {
+  show(new Transcript(), "The transcript was cleared.");
 }
 
 // A stream, of the microphone or of a file
-
-class Arrivals {
-  #known = []; // [end of the audio in seconds, when it was here]
-
-  note(end) {
-    this.#known.push([end, performance.now()]);
-    if (this.#known.length > 4096) this.#known.splice(0, 2048);
-  }
-
-  // Milliseconds since the audio before this moment was here.
-  since(end) {
-    const found = this.#known.find(([known]) => known >= end - 1e-3);
-    return found ? performance.now() - found[1] : null;
-  }
-}
 
 function settings() {
   const phrases = $("phrases").value.split("\n").map((line) => line.trim()).filter(Boolean);
@@ -182,9 +174,12 @@ async function listenToMicrophone() {
   const audio = new LiveAudio();
   const arrivals = new Arrivals();
   const level = new Level($("level"));
-  running = { stop: () => {} };
+  const mine = {};
+  running = mine;
+  const cancelled = new Promise((resolve) => { mine.stop = () => resolve(null); });
   let silent = 0;
   const heard = (samples, peak) => {
+    if (running !== mine) return; // allowed only after it was cancelled
     audio.push(samples);
     arrivals.note(audio.end / audio.bytesPerSecond);
     level.add(peak);
@@ -200,24 +195,27 @@ async function listenToMicrophone() {
   let awake = null;
   const stop = async () => {
     enter("finishing", "Waiting for the last words");
-    running.stop = () => running.stream.leave();
-    await microphone?.close();
-    microphone = null;
+    mine.stop = () => mine.stream.leave();
+    await microphone.close();
     audio.finish();
   };
-  let cancelled = false;
-  running.stop = () => { cancelled = true; };
   try {
-    microphone = await Microphone.open($("microphone").value, heard, () => {
+    const opening = Microphone.open($("microphone").value, heard, () => {
+      if (running !== mine) return;
       notice("The microphone has gone. What was said so far is kept.");
-      running?.stop();
+      mine.stop();
     });
+    microphone = await Promise.race([opening, cancelled]);
+    if (!microphone) {
+      opening.then((late) => late.close()).catch(() => {}); // nobody is there to be told
+      return;
+    }
+    // Nothing is awaited from here until it listens: Cancel would be lost.
+    mine.stop = stop;
     listMicrophones();
-    if (cancelled) return;
-    awake = await navigator.wakeLock?.request("screen").catch(() => null);
+    awake = navigator.wakeLock?.request("screen").catch(() => null);
     $("speed-name").textContent = "Latency";
     $("speed").textContent = "–";
-    running.stop = stop;
     closeNotice();
     await listen(audio, {
       status: "Listening",
@@ -228,29 +226,41 @@ async function listenToMicrophone() {
     }, () => enter("live", "Listening"));
   } finally {
     await microphone?.close();
-    await awake?.release();
+    awake?.then((lock) => lock?.release());
     level.clear();
   }
 }
 
 async function listenToFile(file) {
+  const before = transcript;
+  const offered = noticed;
   newTranscript();
   enter("file", `Transcribing ${file.name}`);
   const began = performance.now();
   running = { stop: () => running.stream.leave() };
   $("speed-name").textContent = "Speed";
   $("speed").textContent = "–";
-  await listen(new FileAudio(file), {
-    status: `Transcribing ${file.name}`,
-    sent: (position) => {
-      say(`Transcribing ${file.name}: ${Math.floor((100 * position) / Math.max(1, file.size))} % sent`);
-    },
-    progress: (processed) => {
-      $("time").textContent = clock(processed);
-      const times = processed / ((performance.now() - began) / 1000);
-      $("speed").textContent = `${times < 10 ? times.toFixed(1) : Math.round(times)}×`;
-    },
-  });
+  try {
+    await listen(new FileAudio(file), {
+      status: `Transcribing ${file.name}`,
+      sent: (position) => {
+        const percent = Math.floor((100 * position) / Math.max(1, file.size));
+        say(`Transcribing ${file.name}: ${percent} % sent`);
+      },
+      progress: (processed) => {
+        $("time").textContent = clock(processed);
+        const times = processed / ((performance.now() - began) / 1000);
+        $("speed").textContent = `${times < 10 ? times.toFixed(1) : Math.round(times)}×`;
+      },
+    });
+  } catch (error) {
+    if (!transcript.segments.length) { // all is as it was before
+      closeNotice();
+      show(before);
+      if (offered) notice("The other transcript is kept.", offered);
+    }
+    throw error;
+  }
 }
 
 async function run(work) {
@@ -365,8 +375,9 @@ $("token").addEventListener("change", () => {
 $("phrases").addEventListener("change", () => localStorage.setItem("phrases", $("phrases").value));
 $("notice-close").addEventListener("click", closeNotice);
 $("notice-action").addEventListener("click", () => {
+  const action = noticed;
   closeNotice();
-  noticed?.();
+  action.run();
 });
 
 for (const kind of ["dragover", "dragleave", "drop"]) {

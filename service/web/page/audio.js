@@ -85,6 +85,8 @@ export class FileAudio {
 
 // The microphone, until it is closed.
 export class Microphone {
+  #closed = null;
+
   // Calls onChunk with 16-bit samples and their peak, 0 to 1; onLost if the device goes away.
   static async open(deviceId, onChunk, onLost) {
     const media = await navigator.mediaDevices.getUserMedia({
@@ -125,7 +127,12 @@ export class Microphone {
   }
 
   // Stop listening; what was heard so far has been handed over when this returns.
-  async close() {
+  close() {
+    this.#closed ??= this.#end();
+    return this.#closed;
+  }
+
+  async #end() {
     const ended = new Promise((resolve) => { this.ended = resolve; });
     this.capture.port.postMessage("end");
     await ended;
