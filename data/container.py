@@ -44,6 +44,8 @@ _OPTIONS = {
     "codec_whitelist": ",".join(_CODECS),
     "max_streams": "32",
 }
+# What has no header with its length: FFmpeg guesses it from the bit rate of the first frames.
+_UNANNOUNCED = ("aac", "amr")
 _FILE_OPTIONS = {"format_whitelist": _FILE_DEMUXERS}
 _READ_BYTES = 1 << 14
 _SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
@@ -114,7 +116,11 @@ def decode_container(
                     "declare AUTO"
                 )
             announced = 0.0
-            if stream.duration is not None and stream.time_base is not None:
+            if (
+                opened.format.name not in _UNANNOUNCED
+                and stream.duration is not None
+                and stream.time_base is not None
+            ):
                 announced = float(stream.duration * stream.time_base)
             layout: tuple[int, int] | None = None
             with closing(_frames(opened, stream)) as frames:
@@ -134,7 +140,7 @@ def decode_container(
                     yield resampler.process(mix_to_mono(_frame_samples(frame)))
             if layout is not None:
                 yield resampler.flush()
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, IndexError) as error:  # of a stream that PyAV did not expect
         if not name:
             raise UnknownContainerError(_reason(error)) from error
         if seconds == 0:
@@ -163,8 +169,8 @@ def _frames(
             yield from packet.decode()
 
 
-def _reason(error: av.error.FFmpegError) -> str:
-    return str(error.strerror or error).lower()
+def _reason(error: av.error.FFmpegError | IndexError) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()
 
 
 def _header_rates(stream: av.AudioStream, decoded: int) -> tuple[int, ...]:

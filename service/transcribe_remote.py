@@ -83,6 +83,8 @@ def transcribing_remote(
             return FailedFile(name, str(error))
         except OssicleError as error:
             return FailedFile(name, error.message)
+        except Exception as error:  # of one recording, which the others need not pay for
+            return FailedFile(name, str(error))
         finally:
             on_progress(Progress(name, 0, 0.0, finished=True))
         if not duration:

@@ -125,7 +125,7 @@ class Attempts:
         if busy and not self._begun:
             return None
         settings = self._resumption
-        wait = min(settings.first_wait * 2.0 ** (rounds - 1), settings.longest_wait)
+        wait = min(settings.first_wait * 2.0 ** min(rounds - 1, 100), settings.longest_wait)
         wait *= random.uniform(0.5, 1.5)
         if busy:
             wait = max(wait, error.retry_after or 0.0)

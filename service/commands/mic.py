@@ -210,15 +210,19 @@ class _Status:
 
 @contextmanager
 def stop_at_interrupt() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second ends the program as usual."""
+    """An event that the first Ctrl-C, or what else asks to end, sets; the second ends as usual."""
     stop = threading.Event()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before[number])
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    # Ended at once, it would leave a terminal that shows no typing, and lose the last words.
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not on Windows
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

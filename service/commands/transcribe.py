@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -356,6 +358,10 @@ def _sources(recordings: list[Recording]) -> list[str | BinaryIO]:
         return [recording.file for recording in recordings]
     if sys.stdin is None:
         fail("standard input is closed: name a file, or give it a recording", USAGE)
+    if hasattr(os, "set_blocking"):
+        # Some programs leave a pipe that says "nothing yet" as others say "nothing more".
+        with suppress(OSError):
+            os.set_blocking(sys.stdin.fileno(), True)
     buffer = sys.stdin.buffer
     standard_input = cast("BinaryIO", getattr(buffer, "raw", buffer))
     return [

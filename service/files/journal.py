@@ -87,6 +87,8 @@ class Journal(Draft):
             if head != self._head.encode("utf-8"):
                 return
             for line in file:
+                if not line.endswith(b"\n"):
+                    return
                 end += len(line)
                 try:
                     entry = json.loads(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from ossicle.service.transcribe import STANDARD_INPUT, Draft, Happening
 
 from .journal import Journal
 from .recordings import Recording
+
+_LONGEST_NAME = 255  # bytes, of most file systems
 
 
 class OutputFolder:
@@ -100,4 +103,7 @@ class OutputFolder:
             pass
 
     def _journal(self, recording: Recording) -> Path:
-        return self.folder / f"{recording.stem}.part.jsonl"
+        path = self.folder / f"{recording.stem}.part.jsonl"
+        if len(name := os.fsencode(path.name)) <= _LONGEST_NAME:
+            return path
+        return path.with_name(f"{hashlib.sha256(name).hexdigest()}.part.jsonl")

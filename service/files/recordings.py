@@ -13,7 +13,7 @@ from ossicle.service.transcribe import STANDARD_INPUT, FailedFile
 # What of a folder is taken for a recording; what a file named by itself holds is seen by its bytes.
 SUFFIXES = (
     *(".aac", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a", ".m4b"),
-    *(".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".snd", ".tta", ".w64", ".wav", ".weba"),
+    *(".mka", ".mp3", ".oga", ".ogg", ".opus", ".snd", ".tta", ".w64", ".wav", ".weba"),
     *(".wma", ".wv"),
     *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
     *(".mxf", ".ogv", ".ts", ".webm", ".wmv"),
@@ -59,7 +59,12 @@ def _in_folder(folder: str) -> Iterator[Recording | FailedFile]:
     root = Path(folder)
     found = False
     problems: list[OSError] = []
-    for parent, folders, names in os.walk(root, onerror=problems.append):
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(root, onerror=problems.append, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:  # a link to where it is already
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent, name)

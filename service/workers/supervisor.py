@@ -170,7 +170,7 @@ class Supervisor:
         lived = time.monotonic() - worker.began
         failures = 0 if lived > PROVEN_SECONDS else self._failures[worker.number]
         self._failures[worker.number] = failures + 1
-        pause = min(FIRST_WAIT * 2.0**failures, LONGEST_WAIT)
+        pause = min(FIRST_WAIT * 2.0 ** min(failures, 10), LONGEST_WAIT)
         self._due[worker.number] = time.monotonic() + pause
         self._metrics.worker_restarts.inc()
         log.error(

@@ -182,6 +182,17 @@ def test_a_file_may_be_in_any_container_that_ffmpeg_knows(
     assert best_correlation(read_audio(path), speech.astype(np.float32) / 32768) > 0.95
 
 
+def test_the_length_of_a_file_without_one_is_not_guessed(
+    speech: npt.NDArray[np.int16], tmp_path: Path
+) -> None:
+    """FFmpeg takes the bit rate of the quiet beginning for that of all."""
+    path = tmp_path / "recording.aac"
+    quiet = np.zeros(64_000, np.int16)
+    encode(np.concatenate([quiet, speech]), Recipe("adts", "aac", 16_000), path)
+    samples = read_audio(path)
+    assert abs(len(samples) - len(quiet) - len(speech)) < 4_000
+
+
 def test_a_long_video_whose_index_is_last_is_read_without_being_held(
     tmp_path: Path,
 ) -> None:

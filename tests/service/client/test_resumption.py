@@ -62,6 +62,13 @@ def test_waits_double_up_to_a_limit_with_chance() -> None:
     assert len({round(wait, 6) for wait in taken[7:]}) > 1
 
 
+def test_a_day_of_patience_is_a_day() -> None:
+    clock = Clock()
+    attempts = Attempts(Resumption(patience=86_400), 1, clock)
+    attempts.answered(False)
+    assert 86_300 < sum(waits(attempts, clock, GONE, 100_000)) <= 86_400
+
+
 def test_every_address_is_asked_before_there_is_a_wait() -> None:
     clock = Clock()
     attempts = Attempts(Resumption(), 3, clock)

@@ -64,6 +64,18 @@ def test_an_utterance_that_was_broken_off_is_heard_again(tmp_path: Path, recordi
     assert Journal(path, recording, {}).segments() == (SEGMENT, SEGMENT)
 
 
+def test_an_utterance_without_its_line_end_is_heard_again(tmp_path: Path, recording: Path) -> None:
+    path = tmp_path / "a.part.jsonl"
+    journal = Journal(path, recording, {})
+    journal.add(SEGMENT, START)
+    journal.add(SEGMENT, Start(48_000))
+    path.write_bytes(path.read_bytes()[:-1])
+    later = Journal(path, recording, {})
+    assert (later.start, later.segments()) == (START, (SEGMENT,))
+    later.add(SEGMENT, Start(48_000))
+    assert later.segments() == (SEGMENT, SEGMENT)
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_two_runs_do_not_write_into_one_journal(
     begun: bool, tmp_path: Path, recording: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_a_folder_has_its_recordings_at_any_depth_but_what_is_hidden(folder: Pat
 def test_a_folder_has_what_the_handbook_says_can_be_read(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"talk.{suffix}").touch()
     assert [stem for _, stem in stems(str(tmp_path))] == ["talk"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_linked_folders_are_walked_once(folder: Path) -> None:
+    (folder / "talks/linked").symlink_to(folder / "elsewhere")
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/f.wav").touch()
+    (folder / "talks/2020/round").symlink_to(folder / "talks")
+    assert [stem for _, stem in stems("talks")] == ["a", "b", "2020/c", "linked/f"]
 
 
 def test_a_pattern_means_the_files_named_like_it(folder: Path) -> None:

@@ -34,6 +34,8 @@ class PortAudioError(Exception):
 class SpeakingMicrophone:
     """Speaks the bundled recording at once, and then the user presses Ctrl-C."""
 
+    ending = signal.SIGINT
+
     def __init__(
         self,
         *,
@@ -70,7 +72,7 @@ class SpeakingMicrophone:
             self._callback(memoryview(block), len(block) // 2, None, None)
         if self._ends:
             return
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.1, os.kill, (os.getpid(), self.ending)).start()
         # Silence goes on, as it does in a room.
         for _ in range(4):
             threading.Event().wait(0.1)
@@ -114,12 +116,17 @@ def _sound_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", module)
 
 
-def test_ctrl_c_ends_the_recording_and_what_was_said_is_still_printed() -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_ctrl_c_ends_the_recording_and_what_was_said_is_still_printed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = getattr(signal, name)
+    monkeypatch.setattr(SpeakingMicrophone, "ending", ending)
+    before = signal.getsignal(ending)
     result = runner.invoke(app, ["mic"])
     assert (result.exit_code, result.stderr) == (0, "")
     assert len(result.stdout.strip()) > 10
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(ending) is before
 
 
 @pytest.mark.parametrize("device", ["Jack", "7"])
