@@ -35,17 +35,28 @@ FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """Log-mel features; see `model/features.py`."""
+    """Log-mel features; see `model/features.py` and `model/running_mean.py`.
+
+    Attributes:
+        mel_bins: F.
+        fft_size: samples.
+        low_hertz, high_hertz: ends of the lowest and of the highest bin.
+        floor: added to mel power.
+        running_mean: share of a stream's running mean to take off its frames.
+    """
 
     mel_bins: int = 80
     fft_size: int = 512
     low_hertz: float = 20.0
     high_hertz: float = 8000.0
-    floor: float = 1e-7  # added to mel power: below the quantisation noise of quiet 16-bit speech
+    floor: float = 1e-7  # below the quantisation noise of quiet 16-bit speech
+    running_mean: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mel_bins < 4 or self.mel_bins % 4:  # halved by each convolution
             raise ValueError(f"features.mel_bins is {self.mel_bins}: give a multiple of 4")
+        if not 0 <= self.running_mean <= 1:
+            raise ValueError(f"features.running_mean is {self.running_mean}: give 0 to 1")
 
 
 MEMORY_CELLS = ("lstm-no-forget", "lstm", "lstm-peephole", "lstm-coupled")

@@ -17,6 +17,7 @@ from ossicle.model.cells.cell import Cell, scripted
 from ossicle.model.cells.fused import make_recurrence, run_recurrence
 from ossicle.model.config import FRAME_SAMPLES, MEMORY_CELLS, ModelConfig
 from ossicle.model.features import OVERLAP, LogMel
+from ossicle.model.running_mean import RunningMean
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -111,6 +112,8 @@ class Network(nn.Module):
         self.config = config
         n, bins = config.network, config.features.mel_bins
         self.features = LogMel(config.features)
+        share = config.features.running_mean
+        self.running_mean = RunningMean(bins, share) if share else None
         self.conv1 = CausalConv2d(1, n.channels)
         self.conv2 = CausalConv2d(n.channels, n.channels)
         self.project = nn.Linear(n.channels * (bins // 4), n.hidden)
@@ -132,6 +135,8 @@ class Network(nn.Module):
             "conv2": (batch, n.channels, CausalConv2d.CACHE, bins // 2),
             "hidden": (n.layers, batch, n.hidden),
         }
+        if self.running_mean is not None:
+            shapes["spectrum"] = (batch, bins + 1)
         if n.recurrence.cell in MEMORY_CELLS:
             shapes["memory"] = (n.layers, batch, n.hidden)
         if n.lookahead:
@@ -145,11 +150,19 @@ class Network(nn.Module):
         The first `lookahead` outputs of a stream belong to no audio and are to be dropped.
         """
         log_mel, last_samples = self.features(samples, state["samples"])
+        log_mel, adapted = self.adapt(log_mel, state)
         log_probs, new_state = self.encode(log_mel, state)
-        return log_probs, {"samples": last_samples, **new_state}
+        return log_probs, {"samples": last_samples, **adapted, **new_state}
+
+    def adapt(self, log_mel: Tensor, state: State) -> tuple[Tensor, State]:
+        """Normalised log-mel (B, T, F) less its running mean, if the model takes that off."""
+        if self.running_mean is None:
+            return log_mel, {}
+        log_mel, sums = self.running_mean(log_mel, self.features.deviation, state["spectrum"])
+        return log_mel, {"spectrum": sums}
 
     def encode(self, log_mel: Tensor, state: State) -> tuple[Tensor, State]:
-        """Normalised log-mel (B, T, F), T a multiple of 4 -> log-probabilities (B, T / 4, V)."""
+        """Adapted log-mel (B, T, F), T a multiple of 4 -> log-probabilities (B, T / 4, V)."""
         new: State = {}
         x, new["conv1"] = self.conv1(log_mel.unsqueeze(1), state["conv1"])
         x, new["conv2"] = self.conv2(x, state["conv2"])  # (B, C, U, F / 4)

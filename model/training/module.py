@@ -68,6 +68,8 @@ class SpeechModule(pl.LightningModule):
             log_mel = torch.cat(
                 [self._augment(log_mel, frames, views * batch.seed + view) for view in range(views)]
             )
+        else:
+            log_mel = self._adapt(log_mel)
         log_probs, _ = self.network.encode(log_mel, self.network.initial_state(len(log_mel)))
         return log_probs[:, lookahead:], frames
 
@@ -81,12 +83,18 @@ class SpeechModule(pl.LightningModule):
             curves = config.equalizer.curves(log_mel.shape[2], len(log_mel), seed)
             colour = torch.from_numpy(curves).to(device) / self.network.features.deviation
             log_mel = log_mel + colour[:, None]
+        log_mel = self._adapt(log_mel)  # masks say nothing of microphones
         if config.spec_augment is not None:
             keep = config.spec_augment.mask(frames.cpu().numpy() * 4, log_mel.shape[2], seed)
             # What lies behind the speech is kept: the network looks ahead into it.
             behind = log_mel.shape[1] - keep.shape[1]
             mask = F.pad(torch.from_numpy(keep), (0, 0, 0, behind), value=1.0)
             log_mel = log_mel * mask.to(device)
+        return log_mel
+
+    def _adapt(self, log_mel: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(log_mel.device.type, enabled=False):
+            log_mel, _ = self.network.adapt(log_mel, self.network.initial_state(len(log_mel)))
         return log_mel
 
     def loss(self, log_probs: Tensor, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

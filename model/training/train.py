@@ -118,8 +118,8 @@ def train(
         if not resume:
             if config.init is not None:
                 # With the statistics that those weights were trained on.
-                if start_from(module.network, config.init):
-                    _print(quiet, f"{config.init} has other tokens: the last layer begins anew")
+                for difference in start_from(module.network, config.init):
+                    _print(quiet, difference)
             else:
                 set_statistics(module.network.features, data)
             _print(quiet, f"{data.train_hours:.2f} h of speech an epoch; {data.census}")
@@ -231,11 +231,13 @@ def trigrams_of(data: SpeechDataModule) -> Tensor:
     return letter_trigrams(texts, len(tokenizer.tokens), tokenizer.tokens.index(" "))
 
 
-def start_from(network: Network, source: Path) -> bool:
+def start_from(network: Network, source: Path) -> list[str]:
     """Take the weights, feature statistics included, of a checkpoint or of a model folder.
 
+    If the two have different tokens, the layer that emits them stays as it was.
+
     Returns:
-        Whether the two have different tokens: then the layer that emits them stays as it was.
+        What is different, for people.
 
     Raises:
         ValueError: there are none, or they are of another shape.
@@ -247,15 +249,23 @@ def start_from(network: Network, source: Path) -> bool:
     else:
         raise ValueError(f"init is {source}: neither a checkpoint nor a folder with {WEIGHTS}")
     state = other.state_dict()
-    renewed = other.config.tokens != network.config.tokens
-    if renewed:
+    differences = []
+    if other.config.tokens != network.config.tokens:
+        differences.append(f"{source} has other tokens: the last layer begins anew")
         own = network.state_dict()
         state |= {name: own[name] for name in own if name.startswith("head.")}
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"the weights of {source} have another shape: {error}") from error
-    return renewed
+    own_features, features = vars(network.config.features), vars(other.config.features)
+    differences += [
+        f"{source} has features.{name} {features[name]}, not {value}: its weights know no such "
+        "frames yet"
+        for name, value in own_features.items()
+        if value != features[name]
+    ]
+    return differences
 
 
 def _print(quiet: bool, text: str) -> None:

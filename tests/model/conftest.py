@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ossicle.data.audio import read_audio
 from ossicle.data.manifest import Utterance, write_manifest
 from ossicle.data.sample import sample_path
-from ossicle.model.config import ModelConfig, NetworkConfig
+from ossicle.model.config import FeatureConfig, ModelConfig, NetworkConfig
 from ossicle.model.export import load_weights, write_onnx
 from ossicle.model.network import Network
 from ossicle.model.ngram.file import write_trie
@@ -45,12 +45,13 @@ def manifest(tmp_path: Path, sample: np.ndarray) -> Path:
     return tmp_path / "cuts.jsonl"
 
 
-def make_network(seed: int = 7, **sizes: int) -> Network:
+def make_network(seed: int = 7, *, running_mean: float = 0.0, **sizes: int) -> Network:
     """A small network with random weights and plausible feature statistics."""
     torch.manual_seed(seed)
     network = Network(
         ModelConfig(
             name="random",
+            features=FeatureConfig(running_mean=running_mean),
             network=NetworkConfig(**{"channels": 4, "hidden": 24, "layers": 2, **sizes}),
         )
     )

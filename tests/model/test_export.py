@@ -16,10 +16,14 @@ from ossicle.model.runtime import AcousticModel, ModelError, ModelInfo, find_mod
 from tests.model.conftest import make_network
 
 
-@pytest.fixture(scope="module", params=[0, 3], ids=["no-lookahead", "lookahead-3"])
+@pytest.fixture(
+    scope="module",
+    params=[{"lookahead": 0}, {"lookahead": 3}, {"running_mean": 0.7}],
+    ids=["no-lookahead", "lookahead-3", "running-mean"],
+)
 def folder(request, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model")
-    export(make_network(lookahead=request.param), path, name="tiny")
+    export(make_network(**request.param), path, name="tiny")
     return path
 
 

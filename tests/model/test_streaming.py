@@ -27,20 +27,27 @@ def stream(network: Network, samples: torch.Tensor, frames: list[int]) -> torch.
     return torch.cat(outputs, dim=1)
 
 
+both_means = pytest.mark.parametrize("running_mean", [0.0, 0.7])
+
+
+@both_means
 @pytest.mark.parametrize("lookahead", [0, 1, 4])
 @settings(max_examples=15)
 @given(frames=cuts, seed=st.integers(0, 99))
-def test_chunked_equals_whole(lookahead: int, frames: list[int], seed: int) -> None:
-    network = make_network(lookahead=lookahead)
+def test_chunked_equals_whole(
+    lookahead: int, running_mean: float, frames: list[int], seed: int
+) -> None:
+    network = make_network(lookahead=lookahead, running_mean=running_mean)
     generator = torch.Generator().manual_seed(seed)
     samples = torch.randn(2, FRAME_SAMPLES * sum(frames), generator=generator) * 0.1
     whole = stream(network, samples, [sum(frames)])
     torch.testing.assert_close(stream(network, samples, frames), whole, atol=TOLERANCE, rtol=0)
 
 
+@both_means
 @pytest.mark.parametrize("lookahead", [0, 1, 4])
-def test_future_beyond_the_lookahead_changes_nothing(lookahead: int) -> None:
-    network = make_network(lookahead=lookahead)
+def test_future_beyond_the_lookahead_changes_nothing(lookahead: int, running_mean: float) -> None:
+    network = make_network(lookahead=lookahead, running_mean=running_mean)
     samples = torch.randn(1, FRAME_SAMPLES * 20) * 0.1
     changed = samples.clone()
     moment = 11  # output frames 0..10 end before this one
@@ -53,8 +60,9 @@ def test_future_beyond_the_lookahead_changes_nothing(lookahead: int) -> None:
     assert (before[:, same] - after[:, same]).abs().max() > 1e-4
 
 
-def test_streams_of_a_batch_are_alone() -> None:
-    network = make_network()
+@both_means
+def test_streams_of_a_batch_are_alone(running_mean: float) -> None:
+    network = make_network(running_mean=running_mean)
     samples = torch.randn(3, FRAME_SAMPLES * 12) * 0.1
     with torch.no_grad():
         together = network.transcribe_whole(samples)
@@ -62,8 +70,9 @@ def test_streams_of_a_batch_are_alone() -> None:
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_state_is_constant_in_size() -> None:
-    network = make_network()
+@both_means
+def test_state_is_constant_in_size(running_mean: float) -> None:
+    network = make_network(running_mean=running_mean)
     state = network.initial_state(1)
     with torch.no_grad():
         _, later = network(torch.zeros(1, FRAME_SAMPLES * 50), state)

@@ -15,7 +15,7 @@ from ossicle.data.manifest import read_manifest, write_manifest
 from ossicle.data.recordings import Batch, collate
 from ossicle.data.spectral import Equalizer, SpecAugment
 from ossicle.data.text import Tokenizer
-from ossicle.model.config import FRAME_SECONDS, ModelConfig, NetworkConfig
+from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, ModelConfig, NetworkConfig
 from ossicle.model.decoding.hypothesis import GreedyDecoder
 from ossicle.model.export import export, load_checkpoint
 from ossicle.model.folder import LoadedModel
@@ -27,8 +27,10 @@ from ossicle.model.training.losses import ctc_loss, disagreement
 from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.partition import log_partition
 from ossicle.model.training.run import RunExistsError
-from ossicle.model.training.train import check_leaks, train
+from ossicle.model.training.train import check_leaks, start_from, train
 from tiny_run import TINY, configuration
+
+from tests.model.conftest import make_network
 
 
 def test_overfits_one_batch(sample: np.ndarray) -> None:
@@ -211,6 +213,33 @@ def test_what_the_network_looks_ahead_into_is_not_masked(sample: np.ndarray) -> 
     assert not masked.all(), "speech is masked"
 
 
+def test_training_takes_the_running_mean_off_as_streaming_does(sample: np.ndarray) -> None:
+    """Of the frames as they are warped and coloured, before any are masked."""
+    network = make_network(running_mean=0.7)
+    config = TrainingConfig(
+        data=DataConfig(train=()),
+        optim=OptimConfig(steps=1),
+        model=network.config,
+        spec_augment=SpecAugment(time_masks=2.0, frequency_masks=2),
+    )
+    module = SpeechModule(config)
+    module.network = network
+    samples = sample[: 40 * FRAME_SAMPLES]
+    batch = collate([(samples, [1, 2], 0)])
+    with torch.no_grad():
+        log_probs, _ = module.forward_batch(batch, augmented=False)
+        expected = network.transcribe_whole(torch.from_numpy(samples[None]))
+        log_mel, _ = network.features(
+            torch.from_numpy(samples[None]), network.initial_state(1)["samples"]
+        )
+        adapted, _ = network.adapt(log_mel, network.initial_state(1))
+        masked = module._augment(log_mel, torch.tensor([40]), seed=3)
+    torch.testing.assert_close(log_probs, expected, atol=1e-5, rtol=0)
+    assert (masked == 0).any()
+    torch.testing.assert_close(masked, torch.where(masked == 0, 0.0, adapted))
+    assert (adapted - log_mel).abs().max() > 0.1
+
+
 def test_a_sentence_held_out_in_one_file_is_no_leak_of_another(
     manifest: Path, tmp_path: Path
 ) -> None:
@@ -318,6 +347,18 @@ def test_starts_from_trained_weights(manifest: Path, tmp_path: Path, source: str
     second = train(frozen, tmp_path / "second", accelerator="cpu", quiet=True).network
     for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         torch.testing.assert_close(b, a, atol=1e-6, rtol=0, msg=name)
+
+
+def test_weights_that_know_other_frames_are_taken_and_that_is_said(tmp_path: Path) -> None:
+    first = make_network(running_mean=0.0)
+    export(first, tmp_path)
+    second = make_network(seed=8, running_mean=0.7)
+    (difference,) = start_from(second, tmp_path)
+    assert difference == (
+        f"{tmp_path} has features.running_mean 0.0, not 0.7: its weights know no such frames yet"
+    )
+    for name, tensor in second.state_dict().items():
+        torch.testing.assert_close(tensor, first.state_dict()[name], atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
