@@ -220,7 +220,9 @@ def stop_at_interrupt() -> Iterator[threading.Event]:
     # Ended at once, it would leave a terminal that shows no typing, and lose the last words.
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not on Windows
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    # What is ignored, as nohup has it, stays so.
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield stop
     finally:

@@ -18,6 +18,7 @@ from ossicle.data.audio import read_audio
 from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path
 from ossicle.service.cli import app
+from ossicle.service.commands.mic import stop_at_interrupt
 from ossicle.service.microphone.level import LevelMeter
 from ossicle.service.microphone.sound_card import Microphone
 from ossicle.service.server import SpeechServer
@@ -127,6 +128,17 @@ def test_ctrl_c_ends_the_recording_and_what_was_said_is_still_printed(
     assert (result.exit_code, result.stderr) == (0, "")
     assert len(result.stdout.strip()) > 10
     assert signal.getsignal(ending) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_at_interrupt() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.wait(0.1)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("device", ["Jack", "7"])
