@@ -100,7 +100,7 @@ class DecodingSettings:
             if values.get(key, 1.0) <= 0:
                 raise ValueError(f'"{key}" is {values[key]}; give more than 0')
         # With others no token would be looked at, and nothing heard.
-        for key, low, high in (("least_probable", -1000.0, -0.1), ("certain_blank", -0.7, 0.0)):
+        for key, low, high in (("least_probable", -math.inf, -0.1), ("certain_blank", -0.7, 0.0)):
             if not low <= values.get(f"beam_{key}", -0.5) <= high:
                 raise ValueError(
                     f'"beam_{key}" is {values[f"beam_{key}"]}; it is the natural logarithm of a '

@@ -401,7 +401,7 @@ def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message:
                 ("vocal_tract: {factors: [0, 0]}", "factors of vocal_tract"),
                 ("vocal_tract: {factors: [1.2, 0.8]}", "factors of vocal_tract"),
                 ("augment: {speed_range: [1.2, 0.8]}", "speed_range is .*smallest and the largest"),
-                ("augment: {speed_range: [0, 1]}", "speed_range is .* give 0.1 or more"),
+                ("augment: {speed_range: [0, 1]}", "speed_range is .* give 0.1 to 10"),
                 ("augment: {codec_probability: 5}", "codec_probability is 5"),
                 ("augment: {codecs: [amr]}", "codecs has 'amr'"),
                 ("vocal_tract: {probability: 2}", "probability of vocal_tract is 2"),
