@@ -27,8 +27,7 @@ Samples = NDArray[np.float32]
 
 CODECS = ("telephone", "opus", "mp3")
 
-
-_LIMITS = {
+_LIMITS = {  # of what each range may hold
     "speed_range": (0.1, 10.0),
     "pause_range": (0.0, 60.0),
     "reverb_t60_range": (0.01, 10.0),
@@ -58,12 +57,12 @@ class AugmentConfig:
         for name, value in vars(self).items():
             if name.endswith("_probability") and not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}: give 0 to 1")
-            if name.endswith("_range") and not (len(value) == 2 and value[0] <= value[1]):
-                raise ValueError(f"{name} is {list(value)}: give the smallest and the largest")
         for name, (low, high) in _LIMITS.items():
-            smallest, largest = getattr(self, name)
-            if not low <= smallest <= largest <= high:
-                raise ValueError(f"{name} is {[smallest, largest]}: give {low} to {high}")
+            ends = getattr(self, name)
+            if not (len(ends) == 2 and ends[0] <= ends[1]):
+                raise ValueError(f"{name} is {list(ends)}: give the smallest and the largest")
+            if not (low <= ends[0] and ends[1] <= high):
+                raise ValueError(f"{name} is {list(ends)}: give {low} to {high}")
         if self.codec_probability and not self.codecs:
             raise ValueError("codecs is empty: name some, or give codec_probability 0")
         if unknown := sorted(set(self.codecs) - set(CODECS)):

@@ -13,6 +13,12 @@ class NotInTimeError(Exception):
     """What was waited for has not come."""
 
 
+def doubled(first: float, times: int, longest: float) -> float:
+    """Seconds to wait after so many failures: the first wait, doubled so often, up to a longest."""
+    # A power of thousands would overflow, long after the longest was reached.
+    return min(first * 2.0 ** min(times, 100), longest)
+
+
 async def in_time(
     work: Awaitable[T],
     seconds: float | None = None,

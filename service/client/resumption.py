@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from ossicle.service.waiting import doubled
+
 from .errors import BusyError, OssicleError, UnavailableError, UnknownModelError
 from .replicas import connections_for
 
@@ -125,7 +127,7 @@ class Attempts:
         if busy and not self._begun:
             return None
         settings = self._resumption
-        wait = min(settings.first_wait * 2.0 ** min(rounds - 1, 100), settings.longest_wait)
+        wait = doubled(settings.first_wait, rounds - 1, settings.longest_wait)
         wait *= random.uniform(0.5, 1.5)
         if busy:
             wait = max(wait, error.retry_after or 0.0)

@@ -20,6 +20,7 @@ from multiprocessing.connection import wait
 from ossicle.service.security.quota import OverQuota, Quota
 from ossicle.service.telemetry.merged import MergedMetrics
 from ossicle.service.telemetry.metrics import ServerMetrics
+from ossicle.service.waiting import doubled
 from prometheus_client import CollectorRegistry
 
 from .messages import AskQuota, Broken, Ready, TellMetrics, TellQuota
@@ -170,7 +171,7 @@ class Supervisor:
         lived = time.monotonic() - worker.began
         failures = 0 if lived > PROVEN_SECONDS else self._failures[worker.number]
         self._failures[worker.number] = failures + 1
-        pause = min(FIRST_WAIT * 2.0 ** min(failures, 10), LONGEST_WAIT)
+        pause = doubled(FIRST_WAIT, failures, LONGEST_WAIT)
         self._due[worker.number] = time.monotonic() + pause
         self._metrics.worker_restarts.inc()
         log.error(

@@ -176,9 +176,8 @@ def test_probabilities_sum_to_one(
 def test_words_that_follow_every_history_leave_the_rest_its_share(seed: int) -> None:
     """With few words, all are seen after each: next to nothing is left to back off to."""
     rng = np.random.default_rng(seed)
-    words = [f"w{chr(97 + number)}" for number in range(14)]
-    sentences = [" ".join(rng.choice(words, rng.integers(3, 9))) for _ in range(400)]
-    corpus = read_corpus([sentences], 14)
+    said = [" ".join(rng.choice(WORDS[:14], rng.integers(3, 9))) for _ in range(400)]
+    corpus = read_corpus([said], 14)
     tables = count_ngrams(corpus, 3)
     weights = kneser_ney(tables, 0)
     kept = [np.ones(len(table), bool) for table in tables[1:]]
