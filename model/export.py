@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ossicle.model.config import FRAME_SAMPLES, ModelConfig
+from ossicle.model.growth import deepened
 from ossicle.model.network import Network, RecurrentLayer
 from ossicle.model.quantization import fold_norms, quantize_lstms
 from ossicle.model.runtime import INT8_CELLS, AcousticModel, Precision, transcribe_whole
@@ -120,13 +121,17 @@ def average(network: Network, other: Network, share: float) -> None:
 
     Of a network and the one it was trained on from, the mean often understands more than either
     (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Of networks that were not
-    trained from one another it understands nothing.
+    trained from one another it understands nothing. A network that was trained on with more layers
+    has the other's mean with layers that pass on what they get.
 
     Raises:
         ValueError: the two differ in shape or features, or the share is out of range.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"the share of the other weights is {share}: give 0 to 1")
+    layers = network.config.network.layers
+    if layers > other.config.network.layers:
+        other = deepened(other, layers)
     mine, others = network.state_dict(), other.state_dict()
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (mine, others)]
     if shapes[0] != shapes[1]:

@@ -29,6 +29,7 @@ from ossicle.data.text import Tokenizer
 from ossicle.model.config import HOP
 from ossicle.model.export import WEIGHTS, load_checkpoint, load_weights
 from ossicle.model.features import OVERLAP, LogMel
+from ossicle.model.growth import deepened
 from ossicle.model.network import Network
 from ossicle.model.pronunciation.dictionary import DICTIONARY, Pronunciations, copy_dictionary
 from ossicle.model.pronunciation.tokenizer import PhonemeTokenizer
@@ -234,7 +235,8 @@ def trigrams_of(data: SpeechDataModule) -> Tensor:
 def start_from(network: Network, source: Path) -> list[str]:
     """Take the weights, feature statistics included, of a checkpoint or of a model folder.
 
-    If the two have different tokens, the layer that emits them stays as it was.
+    If the two have different tokens, the layer that emits them stays as it was. Layers that only
+    this network has pass on what they get at first.
 
     Returns:
         What is different, for people.
@@ -248,8 +250,14 @@ def start_from(network: Network, source: Path) -> list[str]:
         other = load_checkpoint(source)
     else:
         raise ValueError(f"init is {source}: neither a checkpoint nor a folder with {WEIGHTS}")
-    state = other.state_dict()
     differences = []
+    layers, others = network.config.network.layers, other.config.network.layers
+    if layers > others:
+        differences.append(
+            f"{source} has {others} layers, not {layers}: new ones pass on what they get at first"
+        )
+        other = deepened(other, layers)
+    state = other.state_dict()
     if other.config.tokens != network.config.tokens:
         differences.append(f"{source} has other tokens: the last layer begins anew")
         own = network.state_dict()
