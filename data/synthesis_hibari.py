@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from ossicle.data import onnx_telemetry
 from ossicle.data.synthesis_engine import SynthesisError
 from ossicle.data.synthesis_speakers import (
     PseudoSpeaker,
@@ -40,6 +41,7 @@ class HibariEngine:
     """
 
     def __init__(self, voices: Sequence[str] = (DEFAULT_VOICE,)) -> None:
+        onnx_telemetry.switch_off()  # its networks run in ONNX Runtime
         try:
             from hibari.voices import VOICES, voice_path
         except ImportError as error:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE, ModelConfig
+from ossicle.model.onnx_runtime import ort
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = "ossicle-small-en"

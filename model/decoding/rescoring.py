@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from ossicle.model.lstm_lm.units import Units
+from ossicle.model.onnx_runtime import ort
 from ossicle.model.runtime import ModelError
 
 FILE = "lm.lstm.onnx"

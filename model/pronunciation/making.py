@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ossicle.data import onnx_telemetry
 from ossicle.model.pronunciation.dictionary import DictionaryError
 from ossicle.model.pronunciation.phonemes import from_arpabet, from_misaki, with_s
 
@@ -49,6 +50,7 @@ def pronouncer() -> Callable[[str], str]:
     Raises:
         DictionaryError: its package is not installed.
     """
+    onnx_telemetry.switch_off()  # its network runs in ONNX Runtime
     try:
         from hibari.g2p import G2P
     except ImportError as error:

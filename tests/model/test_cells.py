@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -11,6 +10,7 @@ from ossicle.model.cells.cell import Cell, scripted
 from ossicle.model.cells.equations import CELLS, LSTM, CoupledLSTM, ForgetlessLSTM, PeepholeLSTM
 from ossicle.model.cells.fused import FUSED, make_recurrence, run_recurrence, written_out
 from ossicle.model.config import CELL_NAMES, MEMORY_CELLS
+from ossicle.model.onnx_runtime import ort
 from torch import Tensor
 
 TOLERANCE = 1e-9
