@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from ossicle.speech.v1 import speech_pb2
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
     from ossicle.service.limits import Limits
     from ossicle.service.rounds import Round
 
+SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"]
 REFUSALS = (
     *("no_free_slot", "overloaded", "draining", "open_calls", "token_rate", "token_streams"),
     *("no_token", "bad_token", "unknown_token", "expired_token"),
 )
+FAULTS = ("INTERNAL", "UNKNOWN", "DATA_LOSS")
+"""Statuses that are never a client's fault."""
 # Up to 300 ms, which live results are to keep below, in steps fine enough for a quantile.
 LATENCY_BUCKETS = (
     *(0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.275, 0.3),
@@ -57,6 +61,9 @@ class ServerMetrics:
         GCCollector(registry=self.registry)
         self.calls_active = self._gauge("calls_active", "Calls that are being answered.", "method")
         self.calls = self._counter("calls", "Calls that have ended, by status.", "method", "code")
+        for method in SERVICE.methods:
+            for code in FAULTS:  # an increase is seen only of a series that was there before
+                self.calls.labels(method.name, code)
         self.call_seconds = self._histogram(
             "call_seconds", "Time from a call's start to its end.", CALL_BUCKETS, "method"
         )
@@ -64,7 +71,7 @@ class ServerMetrics:
             "refused", "Calls that were refused before anything was heard, by reason.", "reason"
         )
         for reason in REFUSALS:
-            self.refused.labels(reason)  # a series must exist before its first increase is seen
+            self.refused.labels(reason)
         self._serving = self._gauge("serving", "Processes that take calls; 0 before and after.")
         self.worker_restarts = self._counter(
             "worker_restarts", "Workers that ended and were replaced."
