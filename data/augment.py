@@ -69,6 +69,11 @@ class AugmentConfig:
             raise ValueError(f"codecs has {unknown[0]!r}: there are {', '.join(CODECS)}")
 
 
+_SILENT = 1e-10  # power of samples
+# A bark of 5 s is padded with digital silence, into which a short word may fall.
+_PLACES = 100
+
+
 def _float32(samples: NDArray[np.floating[Any]]) -> Samples:
     return np.asarray(samples, dtype=np.float32)
 
@@ -97,17 +102,20 @@ def add_pauses(samples: Samples, before: float, after: float, rng: np.random.Gen
 
 
 def add_noise(samples: Samples, noise: Samples, snr: float, rng: np.random.Generator) -> Samples:
-    """Mix in `noise`, looped or cut at a random place, at `snr` dB.
+    """Mix in `noise`, looped or cut at a random place where it is not silent, at `snr` dB.
 
     Silence has no signal-to-noise ratio: silent speech or noise leaves the samples as they are.
     """
-    if len(noise) == 0:
+    if len(noise) == 0 or len(samples) == 0:
         return samples
-    start = int(rng.integers(len(noise)))
-    cut = np.take(noise, np.arange(start, start + len(samples)), mode="wrap")
     speech_power = float(np.mean(samples**2))
-    noise_power = float(np.mean(cut**2))
-    if speech_power < 1e-10 or noise_power < 1e-10:
+    for _ in range(_PLACES):
+        start = int(rng.integers(len(noise)))
+        cut = np.take(noise, np.arange(start, start + len(samples)), mode="wrap")
+        noise_power = float(np.mean(cut**2))
+        if noise_power >= _SILENT:
+            break
+    if speech_power < _SILENT or noise_power < _SILENT:
         return samples
     scale = np.sqrt(speech_power / noise_power / 10 ** (snr / 10))
     return _float32(samples + scale * cut)

@@ -40,7 +40,8 @@ def calibrate_command(
 
     Recognises the recordings with every search that the model has, sees which words are right,
     and writes what it learnt into the model's decoding.json. Says how well confidences foretell
-    right words before and after, measured on speakers that were held out.
+    right words before and after, measured on speakers that were
+    held out, or on recordings where there is but one speaker or none is known.
 
     Example: `ossicle calibrate dev.jsonl --model models/tiny`
     """
@@ -97,7 +98,7 @@ def _plot(fitted: dict[Search, Fitted]) -> str:
     for search, f in fitted.items():
         curves += [
             Curve(f"{search} search, before", f.bins_before),
-            Curve(f"{search} search, calibrated (held-out speakers)", f.bins_after),
+            Curve(f"{search} search, calibrated (held-out {f.held_out})", f.bins_after),
         ]
     return reliability_svg(curves)
 

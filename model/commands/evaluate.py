@@ -19,6 +19,7 @@ from ossicle.model.commands.options import (
     ThreadsOption,
     thread_count,
 )
+from ossicle.model.commands.tables import print_table
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # what the command needs is imported when it runs: --help mus
     from ossicle.model.evaluation.record import Record
     from ossicle.model.evaluation.scoring import Recognized, Score
 
+MAX_CHUNK_MS = 60_000  # of a batch, so much sound is padded and taken at once
 _out = Console()
 _err = Console(stderr=True)
 
@@ -98,8 +100,9 @@ def evaluate_command(
     frame_ms = round(1000 * FRAME_SECONDS)
     if beam_width and decoder is Search.GREEDY:
         raise fail(f"--beam-width {beam_width} is of no use to --decoder greedy", code=2)
-    if chunk_ms < frame_ms or chunk_ms % frame_ms:
-        raise fail(f"--chunk-ms is {chunk_ms}: use a multiple of {frame_ms}", code=2)
+    if not frame_ms <= chunk_ms <= MAX_CHUNK_MS or chunk_ms % frame_ms:
+        use = f"use a multiple of {frame_ms}, up to {MAX_CHUNK_MS}"
+        raise fail(f"--chunk-ms is {chunk_ms}: {use}", code=2)
     try:
         if report is not None:
             check_folder(report)
@@ -144,12 +147,17 @@ def evaluate_command(
 
 
 def _named(manifests: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Names that keep the manifests apart: the stem, or the path of those with the same stem."""
-    stems = [manifest.stem for manifest in manifests]
+    """Names that keep the manifests apart: the stem, or the shortest ends of paths that differ."""
     if len(set(manifests)) < len(manifests):
         twice = next(m for m in manifests if manifests.count(m) > 1)
         raise ValueError(f"the manifest {twice} is given twice: give it once")
-    return [(m.stem if stems.count(m.stem) == 1 else str(m), m) for m in manifests]
+    names = [manifest.stem for manifest in manifests]
+    for length in range(2, max(len(m.parts) for m in manifests) + 1):
+        names = [
+            name if names.count(name) == 1 else str(Path(*m.parts[-length:]).with_suffix(""))
+            for name, m in zip(names, manifests, strict=True)
+        ]
+    return list(zip(names, manifests, strict=True))
 
 
 def _recognize(
@@ -238,13 +246,16 @@ def _print(record: Record) -> None:
             str(s.utterances),
             str(s.words),
             f"{100 * s.wer:.1f}",
-            f"{100 * s.wer_low:.1f} to {100 * s.wer_high:.1f}",
+            # Resampling one recording tells nothing.
+            f"{100 * s.wer_low:.1f} to {100 * s.wer_high:.1f}" if s.utterances > 1 else "",
             f"{100 * s.cer:.1f}",
             str(s.substitutions),
             str(s.deletions),
             str(s.insertions),
         )
-    _out.print(table)
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    print_table(table)
     settings, cost = record.settings, record.cost
     after = f"; each after {settings.silence:g} s of silence" if settings.silence else ""
     _out.print(

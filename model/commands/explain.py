@@ -219,7 +219,7 @@ def gates_command(
             target.write_text(gates_page(inspection, layers), encoding="utf-8")
         else:
             tracks = gate_tracks(inspection, layers, layer)
-            write_figure(tracks, inspection.seconds, file.name, target)
+            write_figure(tracks, inspection.seconds, inspection.name, target)
     except (AudioError, ModelError, ValueError, OSError) as error:
         raise fail(one_line(error)) from error
     _print_units(layers)

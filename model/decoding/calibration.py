@@ -53,6 +53,8 @@ class Fitted:
         before, after: the confidences that the model gave, and those of calibrations that were
             fitted without the speaker, so that none is measured on words it has seen.
         bins_before, bins_after: the same as points of a reliability plot.
+        held_out: what those were fitted without: "speakers", or "recordings" where there is but
+            one speaker, or none is known.
     """
 
     calibration: Calibration
@@ -60,6 +62,7 @@ class Fitted:
     after: Reliability
     bins_before: list[Bin]
     bins_after: list[Bin]
+    held_out: str
 
 
 class Calibrator:
@@ -144,6 +147,7 @@ def fit_confidences(judged: Judged) -> Fitted:
     if len(judged.right) < 2:
         raise ValueError("there is one recording; a calibration is measured on others: give more")
     groups = judged.groups
+    speakers = 1 < len(set(groups)) < len(groups)
     if len(set(groups)) < 2:  # one speaker: hold out recordings
         groups = [str(i) for i in range(len(groups))]
     names = sorted(set(groups))
@@ -159,4 +163,5 @@ def fit_confidences(judged: Judged) -> Fitted:
         after=measure(held_out, right),
         bins_before=bins(confidences, right),
         bins_after=bins(held_out, right),
+        held_out="speakers" if speakers else "recordings",
     )

@@ -134,7 +134,7 @@ def fit(evidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Calibration:
         right: (W,) whether each word was said.
 
     Raises:
-        ValueError: all words are right, or all are wrong.
+        ValueError: all words are right, or all are wrong, or no calibration is the best.
     """
     if right.all() or not right.any():
         raise ValueError(
@@ -150,15 +150,26 @@ def fit(evidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Calibration:
     penalty[0] = 0.0
     weights = np.zeros(inputs.shape[1])
     weights[0] = math.log(targets.mean() / (1.0 - targets.mean()))
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        log_odds = inputs @ weights
+        likelihood = targets @ log_odds - np.logaddexp(0.0, log_odds).sum()
+        return float(penalty @ weights**2 / 2 - likelihood)
+
     for _ in range(_NEWTON_STEPS):
         probabilities = _probability(inputs @ weights)
         gradient = inputs.T @ (probabilities - targets) + penalty * weights
         variances = probabilities * (1.0 - probabilities)
         curvature = (inputs.T * variances) @ inputs + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)
+        # Where nearly all words are right, a whole step may lead away, and the next yet further.
+        while np.abs(step).max() >= 1e-8 and loss(weights - step) > loss(weights):
+            step /= 2
         weights -= step
         if np.abs(step).max() < 1e-8:
             break
+    else:
+        raise ValueError(f"no calibration fits the {len(right)} words best: give more recordings")
     slopes = weights[1:] / scale
     return Calibration(float(weights[0] - slopes @ mean), tuple(slopes.tolist()))
 

@@ -104,6 +104,7 @@ class Evaluation:
         """
         for batch in batches(utterances, self.batch):
             recordings = [read_recording(utterance.audio_filepath) for utterance in batch]
+            lengths = [len(samples) / self.model.info.sample_rate for samples in recordings]
             if condition is not None:
                 recordings = [
                     condition.noises.mix(samples, condition.snr, utterance.audio_filepath.name)
@@ -112,11 +113,15 @@ class Evaluation:
             quiet = np.zeros(round(self.silence * self.model.info.sample_rate), dtype=np.float32)
             recordings = [np.concatenate([quiet, samples]) for samples in recordings]
             self.audio_seconds += sum(map(len, recordings)) / self.model.info.sample_rate
-            for utterance, best in zip(batch, self.transcribe(recordings), strict=True):
+            for utterance, length, best in zip(
+                batch, lengths, self.transcribe(recordings), strict=True
+            ):
                 words = tuple(
                     replace(word, start=word.start - self.silence, end=word.end - self.silence)
                     for word in best.words
                 )
+                # By what was heard: a manifest may claim another length.
+                utterance = replace(utterance, duration=length)
                 yield Recognized(utterance, normalize(utterance.text), best.text, words)
 
     def transcribe(self, recordings: Sequence[NDArray[np.float32]]) -> list[Hypothesis]:

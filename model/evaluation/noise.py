@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ class Noises:
         Which noise, and which part of it, depends on `name` alone: at every level and in every
         run, the recording of that name has the same noise.
         """
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+        seed = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "little")
         rng = np.random.default_rng(seed)
         noise = self.noises[int(rng.integers(len(self.noises)))]
         return add_noise(samples, noise, snr, rng)

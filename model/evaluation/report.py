@@ -7,6 +7,8 @@ can be listened to are beside it, and nothing is asked of the network.
 from __future__ import annotations
 
 import json
+import math
+import re
 import shutil
 import wave
 from collections.abc import Mapping, Sequence
@@ -33,6 +35,7 @@ from ossicle.model.pictures.markup import Markup, join, tag
 from ossicle.model.pictures.page import facts_list, page
 
 PAGE, RECORD, SOUND = "index.html", "report.json", "audio"
+_SOUND_NAME = re.compile(r"\d{3,}\.(wav|flac|mp3|ogg|webm|m4a)")
 SPEAKERS = 25  # shown of a set
 CONFUSED_WORDS = 12  # shown of a kind and a set
 
@@ -59,8 +62,15 @@ def check_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ReportError(f"{folder} is a file: give a folder for the report")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
-        raise ReportError(f"{folder} holds other files: give an empty or a new folder")
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        others = [] if path.name in (PAGE, RECORD) else [path]
+        if path.name == SOUND and path.is_dir():
+            others = [sound for sound in path.iterdir() if not _SOUND_NAME.fullmatch(sound.name)]
+        if others:
+            raise ReportError(
+                f"{folder} holds {others[0].relative_to(folder)}, which is of no "
+                "report: give an empty or a new folder"
+            )
 
 
 def write_report(record: Record, folder: Path) -> None:
@@ -72,17 +82,23 @@ def write_report(record: Record, folder: Path) -> None:
     """
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    values = json.dumps(record.to_dict(), indent=2, ensure_ascii=False)
+    values = _encoded(json.dumps(record.to_dict(), indent=2, ensure_ascii=False) + "\n")
     with TemporaryDirectory(dir=folder, prefix=".") as temporary:
         new = Path(temporary) / SOUND
         new.mkdir()
         sounds = _copy_sounds([r for part in record.sets for r in part.worst()], new)
-        page = render(record, {path: f"{SOUND}/{name}" for path, name in sounds.items()})
+        links = {path: f"{SOUND}/{name}" for path, name in sounds.items()}
+        page = _encoded(render(record, links))
         # Until here the earlier report is whole.
         shutil.rmtree(folder / SOUND, ignore_errors=True)
         new.rename(folder / SOUND)
-    (folder / RECORD).write_text(values + "\n", encoding="utf-8")
-    (folder / PAGE).write_text(page, encoding="utf-8")
+    (folder / RECORD).write_bytes(values)
+    (folder / PAGE).write_bytes(page)
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; what of a file's name is no text comes as an escape, which JSON reads as it was."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def render(record: Record, sounds: Mapping[Path, str]) -> str:
@@ -154,8 +170,8 @@ def _overview(record: Record) -> Markup:
             tag("td", name),
             tag("td", str(s.utterances)),
             tag("td", str(s.words)),
-            _rate(s.wer, s.wer_low, s.wer_high),
-            _rate(s.cer, s.cer_low, s.cer_high),
+            _rate(s.wer, s.wer_low, s.wer_high, s.utterances),
+            _rate(s.cer, s.cer_low, s.cer_high, s.utterances),
             *(tag("td", str(n)) for n in (s.substitutions, s.deletions, s.insertions)),
         )
         for name, s in scores.items()
@@ -283,14 +299,16 @@ def _reliability(part: Breakdown) -> Markup:
         return Markup()
     confidences, right = part.confidences()
     plot = reliability_svg([Curve(part.name, bins(confidences, right))])
+    # Where all words are right, or all wrong, nothing is left to be told of them.
+    entropy = f"normalised cross entropy {found.nce:.3f}, " if math.isfinite(found.nce) else ""
     return join(
         [
             tag("h3", "Confidence"),
             tag(
                 "p",
                 f"Of words heard with confidence 0.8, eight in ten should be right: on the "
-                f"diagonal. Expected calibration error {found.ece:.3f}, normalised cross entropy "
-                f"{found.nce:.3f}, {found.words} words, {percent(found.accuracy)} right.",
+                f"diagonal. Expected calibration error {found.ece:.3f}, {entropy}"
+                f"{_counted(found.words, 'word')}, {percent(found.accuracy)} right.",
             ),
             tag("figure", plot, class_="reliability"),
         ]
@@ -381,6 +399,8 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _rate(rate: float, low: float, high: float) -> Markup:
-    interval = tag("small", f"({percent(low)} to {percent(high)})")
-    return tag("td", tag("span", percent(rate), class_="rate"), " ", interval)
+def _rate(rate: float, low: float, high: float, utterances: int) -> Markup:
+    told = tag("span", percent(rate), class_="rate")
+    if utterances == 1:  # resampling one recording tells nothing
+        return tag("td", told)
+    return tag("td", told, " ", tag("small", f"({percent(low)} to {percent(high)})"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,9 @@ def inspect_recording(
 ) -> Inspection:
     """Look at what a model makes of samples (N,) at 16 kHz; at least one.
 
+    Args:
+        name: of the recording; what of a file's name is no text is shown as "�".
+
     Raises:
         ValueError: the model cannot decode so, or it was not loaded from a folder.
     """
@@ -91,7 +95,7 @@ def inspect_recording(
     decoder.advance(log_probs)
     (best,) = decoder.finish()
     return Inspection(
-        name,
+        os.fsencode(name).decode(errors="replace"),
         loaded.info.name,
         samples,
         log_mel(samples, features),

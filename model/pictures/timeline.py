@@ -165,7 +165,7 @@ def _(track: Words, width: int) -> Drawing:
         marks.append(
             tag(
                 "g",
-                tag("title", f"{word.text}: {told}"),
+                tag("title", told),
                 tag("text", word.text, x=(left + right) / 2, y=line, class_="middle"),
                 tag("line", x1=left, x2=right, y1=_LINE * 2 + 4, y2=_LINE * 2 + 4, class_="span"),
                 tag(

@@ -79,4 +79,4 @@ def _draw(
         return
     from ossicle.model.pictures.figure import write_figure
 
-    write_figure(inspection.tracks(), inspection.seconds, name, target)
+    write_figure(inspection.tracks(), inspection.seconds, inspection.name, target)

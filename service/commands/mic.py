@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from ossicle.model.commands.errors import one_line
 from ossicle.model.commands.options import thread_count
+from ossicle.model.commands.tables import print_table
 from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.live_text import DIM, LiveText, Pieces
 from ossicle.service.commands.options import (
@@ -26,7 +27,6 @@ from ossicle.service.commands.options import (
 )
 from ossicle.service.commands.output import errors_in_one_line, fail
 from ossicle.service.commands.stream import CHUNK_SECONDS, SAMPLE_RATE, show
-from ossicle.service.commands.tables import print_table
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from ossicle.model.commands.tables import print_table
 from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.options import DEFAULT_SERVER, ServerOption
 from ossicle.service.commands.output import FAILURE, errors_in_one_line, fail
-from ossicle.service.commands.tables import print_table
 
 # Of a digest; enough to tell versions apart.
 _SHOWN_DIGITS = 12

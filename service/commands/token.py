@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from ossicle.model.commands.tables import print_table
 from ossicle.service.commands.output import errors_in_one_line, fail
-from ossicle.service.commands.tables import print_table
 
 token_app = typer.Typer(
     help="Tokens that a server started with --tokens answers.",

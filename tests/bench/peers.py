@@ -175,6 +175,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="ours and whisper's (1)")
     parser.add_argument("--whisper-model", help="folder of CTranslate2 weights, or a name")
     options = parser.parse_args()
+    if options.limit < 0:
+        parser.error(f"--limit is {options.limit}: give 0 for all, or how many")
 
     try:
         engines = [ossicle(options.model, None, options.threads)]

@@ -65,14 +65,18 @@ def unsaid(said: Sequence[str], texts: Sequence[str], model: NgramModel) -> list
     rates = model.unigrams[model.numbers(words)]
     order = np.argsort(rates)
     rng = random.Random(1)
-    made = []
+    made: dict[str, None] = {}
     for phrase in said:
-        near = np.searchsorted(rates[order], frequency(phrase, model))
-        places = (
-            min(max(near + rng.randint(-500, 500), 0), len(words) - 1) for _ in phrase.split()
-        )
-        made.append(" ".join(words[order[place]] for place in places))
-    return made
+        near = int(np.searchsorted(rates[order], frequency(phrase, model)))
+        # As wide at either end of the list, so that there are enough words for all.
+        first = min(max(near - 500, 0), max(len(words) - 1001, 0))
+        window = [words[place] for place in order[first : first + 1001]]
+        for _ in range(1000):
+            new = " ".join(rng.choice(window) for _ in phrase.split())
+            if new not in made:
+                made[new] = None
+                break
+    return list(made)
 
 
 def main() -> int:

@@ -114,6 +114,8 @@ def main() -> None:
     differences: dict[tuple[str, str, str], list[float]] = {}
     for utterance in (u for m in options.manifests for u in read_manifest(m)[: options.limit]):
         samples, text = read_audio(utterance.audio_filepath), normalize(utterance.text)
+        if not text:
+            continue
         written = decoding.write(text)
         state = model.settled_state(1)
         log_probs = transcribe_whole(model.step, state, samples[None], model.info.lookahead_frames)[

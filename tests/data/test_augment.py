@@ -58,6 +58,14 @@ def test_noise_comes_at_its_snr(speech: np.ndarray, snr: float) -> None:
     assert measured == pytest.approx(snr, abs=0.1)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_is_cut_where_it_is_not_silent(seed: int) -> None:
+    word, padded = tone(440)[:4000], np.zeros(80_000, dtype=np.float32)
+    padded[:8000] = rng().standard_normal(8000)  # a bark, and nothing after it
+    noisy = add_noise(word, padded, 0.0, np.random.default_rng(seed))
+    assert np.mean((noisy - word) ** 2) == pytest.approx(np.mean(word**2), rel=0.01)
+
+
 def test_noise_on_silence_is_silence() -> None:
     silence = np.zeros(1000, dtype=np.float32)
     assert not add_noise(silence, tone(100), 10, rng()).any()

@@ -53,7 +53,11 @@ def test_is_measured_on_speakers_it_has_not_seen() -> None:
 
 
 def test_one_speaker_is_held_out_by_recordings() -> None:
-    assert fit_confidences(judged(["a"] * 10, 50)).after.nce > 0.3
+    alone, several = judged(["a"] * 10, 50), judged(["a", "b"] * 5, 50)
+    unknown = judged([f"{i}.flac" for i in range(10)], 50)
+    assert fit_confidences(alone).after.nce > 0.3
+    found = [fit_confidences(words).held_out for words in (alone, several, unknown)]
+    assert found == ["recordings", "speakers", "recordings"]
 
 
 def test_few_words_are_refused() -> None:

@@ -33,6 +33,29 @@ class TestAgreement:
         assert agreement([""], [0.0]) == []
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_calibration_of_words_that_are_nearly_all_right_settles(seed: int) -> None:
+    """Whole steps of Newton's method would lead it away, to where every word is sure."""
+    rng = np.random.default_rng(seed)
+    evidence = np.column_stack(
+        [
+            -rng.exponential(0.05, 240),
+            -rng.exponential(0.03, 240),
+            rng.integers(1, 9, 240) / 10,
+            1 - rng.exponential(0.02, 240).clip(0, 1),
+        ]
+    )
+    right = np.ones(240, dtype=bool)
+    right[rng.choice(240, 3, replace=False)] = False
+    evidence[~right] -= rng.exponential(1.0, (3, 4)) * [1, 0, 0, 0.3]
+    fitted = fit(evidence, right)
+    assert max(map(abs, (fitted.offset, *fitted.weights))) < 200
+    told = fitted(evidence)
+    # As many are right as it says, on the whole: so it is at the best there is.
+    assert told.mean() == pytest.approx(right.mean(), abs=1e-3)
+    assert told[~right].mean() < told[right].mean()
+
+
 def test_evidence() -> None:
     probabilities = np.full((5, 3), 0.1)
     probabilities[range(5), [1, 1, 0, 2, 0]] = [0.6, 0.8, 0.7, 0.5, 0.8]

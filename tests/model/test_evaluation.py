@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -171,8 +172,19 @@ class TestCommand:
         other = tmp_path / "other" / manifest.name
         write_manifest(other, read_manifest(manifest)[1:3])
         result = json.loads(self.run(manifest, other, "--json").stdout)
-        assert len(result["transcripts"][str(manifest)]) == 4
-        assert len(result["transcripts"][str(other)]) == 2
+        sizes = {name: len(texts) for name, texts in result["transcripts"].items()}
+        assert sizes == {f"{tmp_path.name}/cuts": 4, "other/cuts": 2}
+        table = self.run(manifest, other, "--decoder", "greedy").stdout
+        assert f"│ {tmp_path.name}/cuts" in table
+        assert "│ other/cuts " in table
+        assert "…" not in table
+
+    def test_the_length_of_a_recording_is_that_of_its_sound(self, manifest: Path) -> None:
+        said = [replace(u, duration=60.0) for u in read_manifest(manifest)]
+        write_manifest(manifest, said)
+        (part,) = json.loads(self.run(manifest, "--json", "--decoder", "greedy").stdout)["sets"]
+        assert "16 s and more" not in part["by_length"]
+        assert sum(score["utterances"] for score in part["by_length"].values()) == 4
 
     def test_a_set_without_text_is_named(self, manifest: Path) -> None:
         silent = [Utterance(u.audio_filepath, 1.0, "") for u in read_manifest(manifest)[1:2]]
@@ -190,6 +202,7 @@ class TestCommand:
             (["absent.jsonl", "--decoder", "best"], "'best' is not one of"),
             (["absent.jsonl", "--decoder", "greedy", "--beam-width", "9"], "of no use"),
             (["absent.jsonl", "--chunk-ms", "100"], "use a multiple of 40"),
+            (["absent.jsonl", "--chunk-ms", "4000000000"], "use a multiple of 40, up to 60000"),
             (["twice.jsonl", "twice.jsonl"], "is given twice"),
         ],
     )

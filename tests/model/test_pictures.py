@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 from html.parser import HTMLParser
 from io import BytesIO
@@ -11,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 from matplotlib.image import imread
 from ossicle.data.sample import sample_path
 from ossicle.model.decoding.decoders import DecodingConfig
@@ -133,6 +135,20 @@ def test_an_inspection_holds_every_step_from_sound_to_words(
     frames = [token.frame for token in letters.tokens]
     assert np.median(tokens.values[frames, numbers] ** 2) > 0.5
     assert (waveform.title, words.title) == ("waveform", "words")
+
+
+@pytest.mark.parametrize("suffix", [".html", ".png"])
+def test_a_recording_whose_name_is_no_text_is_drawn(
+    tmp_path: Path, sample: np.ndarray, suffix: str
+) -> None:
+    recording = tmp_path / os.fsdecode(b"not\xffutf8.flac")
+    soundfile.write(os.fsencode(recording), sample[:16_000], 16_000)
+    target = tmp_path / f"drawn{suffix}"
+    result = CliRunner().invoke(app, ["inspect", str(recording), "-o", str(target)])
+    assert result.exit_code == 0, result.output
+    assert target.stat().st_size > 1000
+    if suffix == ".html":
+        assert "not�utf8.flac" in target.read_text(encoding="utf-8")
 
 
 def test_the_page_asks_nothing_of_the_network(inspection: Inspection) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -102,10 +104,30 @@ class TestFolder:
         (folder / "audio" / "099.flac").write_bytes(b"of an earlier one")
         write_report(record(tmp_path), folder)
         assert [path.name for path in (folder / "audio").iterdir()] == ["001.flac"]
-        with pytest.raises(ReportError, match="holds other files"):
+        with pytest.raises(ReportError, match=r"holds 0\.flac, which is of no report"):
             check_folder(tmp_path)
         with pytest.raises(ReportError, match="is a file"):
             check_folder(tmp_path / "0.flac")
+
+    @pytest.mark.parametrize("name", ["audio/mine.flac", "audio/001.txt", "notes.md", "audio"])
+    def test_a_folder_with_anything_else_is_left_alone(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "audio").mkdir(exist_ok=name != "audio")
+        if name == "audio":
+            (tmp_path / "audio").rmdir()
+        (tmp_path / name).write_bytes(b"mine")
+        (tmp_path / "report.json").write_text("{}")
+        made = record(Path(tempfile.mkdtemp(dir=tmp_path.parent)))
+        with pytest.raises(ReportError):
+            write_report(made, tmp_path)
+        assert (tmp_path / name).read_bytes() == b"mine"
+        assert (tmp_path / "report.json").read_text() == "{}"
+
+    def test_a_name_that_is_no_text_is_told_and_read_back(self, tmp_path: Path) -> None:
+        made = record(tmp_path, speaker="\udcff")
+        write_report(made, tmp_path / "report")
+        assert "\\udcff" in (tmp_path / "report/index.html").read_text(encoding="utf-8")
+        record_file = tmp_path / "report/report.json"
+        assert json.loads(record_file.read_text(encoding="utf-8")) == made.to_dict()
 
     def test_can_be_moved_and_asks_nothing_of_the_network(self, tmp_path: Path) -> None:
         write_report(record(tmp_path), tmp_path / "report")
@@ -127,6 +149,17 @@ class TestFolder:
 
 
 class TestPage:
+    def test_one_recording_heard_right_has_no_interval_and_no_nan(self, tmp_path: Path) -> None:
+        made = record(tmp_path)
+        (part,) = made.sets
+        one = replace(made, sets=[Breakdown("one", "e" * 64, part.recognized[1:], {})])
+        html = render(one, {})
+        assert "<small>(" not in html
+        text = Page(html).text
+        assert "nan" not in text
+        assert "normalised cross entropy" not in text
+        assert "2 words, 100.0% right" in text
+
     def test_hostile_names_stay_text(self, tmp_path: Path) -> None:
         made = record(tmp_path, name=HOSTILE, speaker=HOSTILE, model=HOSTILE)
         text = render(made, {r.utterance.audio_filepath: HOSTILE for r in made.sets[0].recognized})
@@ -220,7 +253,7 @@ def test_the_command_writes_a_report(tmp_path: Path, sample: np.ndarray, kind: s
     arguments = ["evaluate", str(tmp_path / "m.jsonl"), "--decoder", "greedy", "--report"]
     refused = CliRunner().invoke(app, [*arguments, str(tmp_path)])
     assert refused.exit_code == 1
-    assert "holds other files" in " ".join(refused.output.split())
+    assert "which is of no report" in " ".join(refused.output.split())
     made = CliRunner().invoke(app, [*arguments, str(tmp_path / "report")])
     assert made.exit_code == 0, made.output
     assert "index.html" in made.output

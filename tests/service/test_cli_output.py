@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 import typer
+from ossicle.model.commands.tables import print_table
 from ossicle.service.commands.output import errors_in_one_line
 from ossicle.service.commands.stream import spoken_now
-from ossicle.service.commands.tables import print_table
 from rich.table import Table
 
 
