@@ -19,12 +19,14 @@ from ossicle.speech.v1 import speech_pb2, speech_pb2_grpc
 
 from .admission import EngineStopped
 from .engine import Engine
+from .hangup import heed
 from .health import HealthServicer
 from .limits import Limits
 from .memory import settle
 from .models import Models
 from .security.config import Security
 from .security.gate import Gate
+from .security.message_size import MAX_SETTINGS_BYTES
 from .security.tls import ServerTls
 from .servicer import SpeechServicer
 from .telemetry.calls import CallObserver
@@ -265,6 +267,7 @@ async def _serve(server: SpeechServer, on_ready: Callable[[SpeechServer], None])
         number: signal.signal(number, lambda *_, event=event: loop.call_soon_threadsafe(event.set))
         for number, event in events.items()
     }
+    heed()
     reloading = None
     try:
         await server.start()
@@ -311,8 +314,11 @@ def _options(limits: Limits, security: Security, shared: bool) -> list[tuple[str
     age = [("grpc.max_connection_age_ms", 3_600_000)] if security.tls_client_ca else []
     return [
         *age,
-        # Twice the limit, so that what is a little too large is refused by us, with the remedy.
-        ("grpc.max_receive_message_length", min(2 * limits.max_message_bytes, (1 << 31) - 1)),
+        # Above the limits, so that what is a little too large is refused by us, with the remedy.
+        (
+            "grpc.max_receive_message_length",
+            min(2 * limits.max_message_bytes + MAX_SETTINGS_BYTES, (1 << 31) - 1),
+        ),
         # A second server on the port is an error, not a silent share of the calls.
         ("grpc.so_reuseport", int(shared)),
         # Clients that vanish without a word are found out and free their slots, within 40 s: by

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from ossicle.service.commands.security import SecurityOptions, with_security
 from ossicle.service.commands.serving import Serving, banner, description
 from ossicle.service.commands.telemetry import TelemetryOptions, with_telemetry
 from ossicle.service.commands.web import WebOptions, with_web
+from ossicle.service.hangup import held
 from ossicle.service.limits import Limits, environment_variable, flag
 from ossicle.service.telemetry.logs import LogFormat
 
@@ -129,6 +131,16 @@ def serve_command(
         else:
             print(greeting, flush=True)
 
+    with held():  # until there is a server to heed it
+        _serve(serving, workers, telemetry, announce)
+
+
+def _serve(
+    serving: Serving,
+    workers: int,
+    telemetry: TelemetryOptions,
+    announce: Callable[[str, dict[str, str | int | float]], None],
+) -> None:
     if workers > 1:
         from ossicle.service.commands.workers import supervise
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 import typer
 from ossicle.service.commands.options import USAGE
 from ossicle.service.commands.output import errors_in_one_line, fail
 from ossicle.service.commands.serving import Serving, banner, description
 from ossicle.service.commands.telemetry import TelemetryOptions
+from ossicle.service.hangup import held
 from ossicle.service.workers.messages import Broken, Ready
 from ossicle.service.workers.ports import check_platform, kept
 from ossicle.service.workers.share import Share, divided
+
+if TYPE_CHECKING:
+    from ossicle.service.server import SpeechServer
 
 # Beside the grace, in which streams get their last finals: for a step, and for what Python does at
 # the end of a process.
@@ -45,7 +51,8 @@ class Worker:
         # supervisor need.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            self._serve(number, connection)
+            with held():
+                self._serve(number, connection)
         except typer.Exit as end:
             sys.exit(end.exit_code)
 
@@ -68,15 +75,13 @@ class Worker:
             except ValueError as error:
                 fail(str(error), USAGE)
             link.start()
-            run_server(
-                server,
-                lambda server: link.tell(
-                    Ready(
-                        banner(server, serving.threads, self.metrics),
-                        description(server, serving.threads, self.metrics),
-                    )
-                ),
-            )
+
+            def ready(server: SpeechServer) -> None:
+                link.answer_by(asyncio.get_running_loop())
+                greeting = banner(server, serving.threads, self.metrics)
+                link.tell(Ready(greeting, description(server, serving.threads, self.metrics)))
+
+            run_server(server, ready)
 
 
 def supervise(

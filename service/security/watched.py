@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_Marks = tuple[tuple[int, int, int] | None, ...]
+_Marks = tuple[tuple[int, int, int, int] | None, ...]
 
 
 class Watched(Generic[T]):
@@ -37,19 +37,24 @@ class Watched(Generic[T]):
         # Before the reading: a change meanwhile is then seen as one the next time.
         self._marks = self._look()
         self._value = read()
+        self._unreadable = ""  # why they could not be read the last time
 
     def current(self) -> T:
         """The value, read anew if a file is not what it was."""
         with self._lock:
             marks = self._look()
-            if marks != self._marks:
-                self._marks = marks
+            # A disk may be back, or a folder be opened, without a change of the files.
+            if marks != self._marks or self._unreadable:
+                changed, self._marks = marks != self._marks, marks
                 names = ", ".join(map(os.fspath, self._paths))
                 try:
                     self._value = self._read()
                 except (OSError, ValueError) as error:
-                    log.error("%s: %s; what it said before stays in force", names, error)
+                    if changed or str(error) != self._unreadable:
+                        log.error("%s: %s; what it said before stays in force", names, error)
+                    self._unreadable = str(error) if isinstance(error, OSError) else ""
                 else:
+                    self._unreadable = ""
                     log.info("%s: read again, for it has changed", names)
             return self._value
 
@@ -57,10 +62,13 @@ class Watched(Generic[T]):
         return tuple(map(_mark, self._paths))
 
 
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    """What tells one version of a file from the next, also behind a link; None if it is gone."""
+def _mark(path: Path) -> tuple[int, int, int, int] | None:
+    """What tells one version of a file from the next, also behind a link; None if it is gone.
+
+    The time of its status, too: who may read it is part of that.
+    """
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

@@ -53,8 +53,12 @@ class MergedMetrics(Collector):
         """Keep what a process has counted that leaves the pages meanwhile."""
         with self._changing:
             yield
-            counted = [family for family in page if family.type in _ACCUMULATING]
-            self._ended = merge([self._ended, counted])
+            self._ended = merge([self._ended, counted(page)])
+
+
+def counted(page: Page) -> list[Metric]:
+    """What a process has counted, without what it is doing now."""
+    return [family for family in page if family.type in _ACCUMULATING]
 
 
 def merge(pages: Iterable[Page]) -> list[Metric]:

@@ -15,7 +15,15 @@ from ossicle.service.security.quota import OverQuota
 from ossicle.service.security.tokens import Token
 from prometheus_client import CollectorRegistry
 
-from .messages import AskMetrics, AskQuota, QuotaAction, TellMetrics, TellQuota
+from .messages import (
+    AskMetrics,
+    AskPulse,
+    AskQuota,
+    QuotaAction,
+    TellMetrics,
+    TellPulse,
+    TellQuota,
+)
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +46,7 @@ class Link:
         self._registry = registry
         self._sending = threading.Lock()
         self._numbers = itertools.count()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: dict[int, tuple[AskQuota, asyncio.AbstractEventLoop, _Answer]] = {}
 
     def start(self) -> None:
@@ -48,6 +57,10 @@ class Link:
         """Tell the supervisor something, unless it is gone."""
         with self._sending, suppress(OSError):
             self._connection.send(message)
+
+    def answer_by(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the loop that answers clients tell the supervisor that it does."""
+        self._loop = loop
 
     async def call(self, token: Token) -> None:
         """Count a call; see :meth:`Quota.call <ossicle.service.security.quota.Quota.call>`.
@@ -102,6 +115,10 @@ class Link:
     def _take(self, message: object) -> None:
         if isinstance(message, AskMetrics):
             self.tell(TellMetrics(list(self._registry.collect())))
+        elif isinstance(message, AskPulse):
+            if self._loop is not None:
+                with suppress(RuntimeError):  # it is closed: the process is about to end
+                    self._loop.call_soon_threadsafe(self.tell, TellPulse())
         elif isinstance(message, TellQuota):
             question, loop, answer = self._asked.pop(message.number)
             loop.call_soon_threadsafe(self._settle, question, answer, message.refusal)

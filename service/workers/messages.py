@@ -31,6 +31,16 @@ class Broken:
 
 
 @dataclass(frozen=True)
+class AskPulse:
+    """From the supervisor: are you there?"""
+
+
+@dataclass(frozen=True)
+class TellPulse:
+    """From a worker, by what answers its clients: yes."""
+
+
+@dataclass(frozen=True)
 class AskMetrics:
     """From the supervisor: how are you?"""
 

@@ -13,11 +13,10 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from ossicle.service.security.tokens import Token
+from ossicle.service.telemetry.merged import counted
 from prometheus_client import Metric
 
-from .messages import AskMetrics
-
-METRICS_SECONDS = 2.0
+from .messages import AskMetrics, AskPulse
 
 Work = Callable[[int, Connection], None]
 """What a worker does, given its number and its line to the supervisor; it must be picklable."""
@@ -34,6 +33,7 @@ class WorkerProcess:
         ready: it serves.
         reload_when_ready: it was started before the models changed.
         metrics: what it counted when it was last asked.
+        unanswered: how often it was asked whether it is there since it last said so.
 
     Args:
         number: of the worker.
@@ -55,6 +55,7 @@ class WorkerProcess:
         self.reload_when_ready = False
         self.streams: Counter[Token] = Counter()
         self.metrics: list[Metric] = []
+        self.unanswered = 0
         self._sending = threading.Lock()
         self._told = threading.Event()
 
@@ -86,11 +87,24 @@ class WorkerProcess:
         else:
             self.reload_when_ready = True
 
+    def ask_pulse(self) -> None:
+        """Ask whether it is there."""
+        self.unanswered += 1
+        self.tell(AskPulse())
+
     def ask_metrics(self) -> None:
-        """Wait for its present metrics; if they do not come, the last ones stay."""
+        """Ask for its present metrics."""
         self._told.clear()
         self.tell(AskMetrics())
-        self._told.wait(METRICS_SECONDS)
+
+    def await_metrics(self, moment: float) -> None:
+        """Wait for them until then, by ``time.monotonic``.
+
+        If they do not come, what it has counted stays, and what it was doing is not told: it may do
+        nothing any more.
+        """
+        if not self._told.wait(max(moment - time.monotonic(), 0.0)):
+            self.metrics = counted(self.metrics)
 
     def took_metrics(self, families: list[Metric]) -> None:
         """Its metrics have come."""

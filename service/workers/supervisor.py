@@ -2,8 +2,9 @@
 
 It serves nothing itself. The first worker is started alone, so that what stops a server from
 starting is said once; when it serves, the others are. From then on a worker that ends is replaced,
-at once the first time and later the more often it happens. SIGTERM and SIGINT are passed on to all
-workers, which then drain, and so is SIGHUP, which makes them read their models anew.
+at once the first time and later the more often it happens; one that stands still is killed first.
+SIGTERM and SIGINT are passed on to all workers, which then drain, and so is SIGHUP, which makes
+them read their models anew.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 
+from ossicle.service.hangup import heed
 from ossicle.service.security.quota import OverQuota, Quota
 from ossicle.service.telemetry.merged import MergedMetrics
 from ossicle.service.telemetry.metrics import ServerMetrics
 from ossicle.service.waiting import doubled
 from prometheus_client import CollectorRegistry
 
-from .messages import AskQuota, Broken, Ready, TellMetrics, TellQuota
+from .messages import AskQuota, Broken, Ready, TellMetrics, TellPulse, TellQuota
 from .process import Work, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,12 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 # A worker that has served for so long has not failed because it could not start.
 PROVEN_SECONDS = 60.0
+# How often workers are asked whether they are there, and how often one may leave that unanswered:
+# counted, for a supervisor that was itself stopped has not asked meanwhile.
+PULSE_SECONDS = 5.0
+MAX_UNANSWERED = 6
+# What a scrape of the metrics waits for workers that do not answer, all together.
+METRICS_SECONDS = 2.0
 FAILURE = 1
 
 
@@ -53,6 +61,7 @@ class Supervisor:
         self._due: dict[int, float] = {}  # when a worker is to be started again
         self._first: Ready | None = None
         self._serving = False  # all have served
+        self._next_pulse = time.monotonic()
         self._stopping: float | None = None  # until when they may take to end
         self._code = 0
         self._quota = Quota()
@@ -91,9 +100,10 @@ class Supervisor:
     def _turn(self) -> None:
         """Wait for something to happen, and see to it."""
         now = time.monotonic()
-        moments = [*self._due.values()] if self._stopping is None else [self._stopping]
-        next_moment = min(moments, default=math.inf)
-        timeout = max(0.0, next_moment - now) if math.isfinite(next_moment) else None
+        moments = [*self._due.values(), self._next_pulse]
+        if self._stopping is not None:
+            moments = [self._stopping, now + LONGEST_WAIT]  # the system cannot wait for weeks
+        timeout = max(0.0, min(moments) - now)
         by_sentinel = {worker.sentinel: worker for worker in self._workers.values()}
         by_connection = {worker.connection: worker for worker in self._workers.values()}
         happened = wait([self._wake, *by_connection, *by_sentinel], timeout)
@@ -109,10 +119,24 @@ class Supervisor:
             if now >= self._stopping:
                 self._kill()
             return
+        if now >= self._next_pulse:
+            self._next_pulse = now + PULSE_SECONDS
+            self._feel_pulses()
         for number, moment in list(self._due.items()):
             if now >= moment:
                 del self._due[number]
                 self._start(number)
+
+    def _feel_pulses(self) -> None:
+        for worker in self._workers.values():
+            if not worker.ready:
+                continue
+            if worker.unanswered < MAX_UNANSWERED:
+                worker.ask_pulse()
+                continue
+            silence = worker.unanswered * PULSE_SECONDS
+            log.error("worker %d has not answered for %g s and is killed", worker.number, silence)
+            worker.signal(signal.SIGKILL)
 
     def _start(self, number: int) -> None:
         worker = self._workers[number] = WorkerProcess(number, self._work)
@@ -126,6 +150,8 @@ class Supervisor:
     def _take(self, worker: WorkerProcess, message: object) -> None:
         if isinstance(message, TellMetrics):
             worker.took_metrics(list(message.families))
+        elif isinstance(message, TellPulse):
+            worker.unanswered = 0
         elif isinstance(message, AskQuota):
             self._answer(worker, message)
         elif isinstance(message, Broken):
@@ -200,9 +226,12 @@ class Supervisor:
         worker.tell(TellQuota(question.number, refusal))
 
     def _ask_metrics(self) -> None:
-        for worker in list(self._workers.values()):
-            if worker.ready:
-                worker.ask_metrics()
+        ready = [worker for worker in list(self._workers.values()) if worker.ready]
+        for worker in ready:
+            worker.ask_metrics()
+        moment = time.monotonic() + METRICS_SECONDS
+        for worker in ready:
+            worker.await_metrics(moment)
 
     @contextmanager
     def _passing_signals_on(self) -> Iterator[None]:
@@ -211,6 +240,7 @@ class Supervisor:
 
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         previous = {number: signal.signal(number, note) for number in numbers}
+        heed()
         try:
             yield
         finally:

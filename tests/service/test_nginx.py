@@ -79,7 +79,7 @@ def proxy(replicas: list[Served], tmp_path: Path) -> Iterator[Proxy]:
         "server_name asr.example.org;": "server_name localhost;",
         "ssl_certificate server.pem;": f"ssl_certificate {pair.certificate};",
         "ssl_certificate_key server.key;": f"ssl_certificate_key {pair.key};",
-        "access_log /dev/stdout": f"access_log {tmp_path}/access.log",
+        "access_log /var/log/nginx/ossicle.log": f"access_log {tmp_path}/access.log",
     }.items():
         assert filled.count(what) == 1, what
         filled = filled.replace(what, by)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from ossicle.model.folder import LoadedModel, model_digest
 from ossicle.model.pronunciation.dictionary import DICTIONARY, GRAPHONES
 from ossicle.model.runtime import ModelError, find_model
 from ossicle.service.client import InvalidRequestError, SpeechClient
-from processes import Served, serve, stop
+from processes import COMMAND, TAKE_ALL, Served, serve, stop
 from trouble import LINEAR16, STEPS, Trouble, cut, finals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
@@ -73,6 +75,35 @@ def reload(server: Served) -> str:
 def outcomes(server: Served) -> list[str]:
     lines = server.written().splitlines()
     return [line for line in lines if " reloaded" in line or "not reloaded" in line]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "workers"])
+def test_it_may_come_before_there_is_a_server(tmp_path: Path, options: list[str]) -> None:
+    with (tmp_path / "log").open("w+") as log:
+        process = subprocess.Popen(
+            [*COMMAND, "serve", "--port", "0", "--max-streams", "4", *options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **TAKE_ALL},
+        )
+        status = Path(f"/proc/{process.pid}/status")
+
+        def held() -> bool:
+            (blocked,) = re.findall(r"SigBlk:\s+(\w+)", status.read_text())
+            return bool(int(blocked, 16) & 1 << signal.SIGHUP - 1)
+
+        assert until(lambda: held() or process.poll() is not None, 60)
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("serving on ")
+        # One process reads its models anew; workers have not read them yet when it comes.
+        expected = "the workers reload their models" if options else "reloaded"
+        assert until(lambda: expected in (tmp_path / "log").read_text(), 60)
+        process.terminate()
+        process.communicate(timeout=60)
+        assert process.returncode == 0
 
 
 def digests(client: SpeechClient) -> dict[str, str]:

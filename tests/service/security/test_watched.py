@@ -79,6 +79,36 @@ def test_later_what_was_said_before_stays_and_the_log_says_so_once(
     assert "read again" in again
 
 
+def test_what_may_be_read_at_last_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that belongs to somebody else until its status alone changes."""
+    path = tmp_path / "value"
+    path.write_text("1")
+    owner = "us"
+
+    def read() -> int:
+        if owner != "us":
+            raise PermissionError(13, "Permission denied")
+        return int(path.read_text())
+
+    watched = Watched([path], read)
+    owner = "root"
+    with caplog.at_level(logging.INFO):
+        replace(path, "22")
+        assert [watched.current() for _ in range(3)] == [1, 1, 1]
+        owner = "us"  # an open folder, a disk that is back: nothing of the file has changed
+        assert watched.current() == 22
+    denied, again = own_messages(caplog)
+    assert "Permission denied" in denied
+    assert "read again" in again
+    watched = Watched([path], number(path))
+    path.write_text("nonsense")
+    assert watched.current() == 22
+    reads = path.stat()
+    path.write_text("33333333")
+    os.utime(path, ns=(reads.st_atime_ns, reads.st_mtime_ns))
+    assert watched.current() == 33333333
+
+
 def test_threads_that_ask_at_once_read_a_change_once(tmp_path: Path) -> None:
     path = tmp_path / "value"
     path.write_text("1")

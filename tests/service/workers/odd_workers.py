@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ossicle.service.workers.messages import Broken, Ready
+from ossicle.service.workers import supervisor as supervision
+from ossicle.service.workers.messages import AskPulse, Broken, Ready, TellPulse
 from ossicle.service.workers.supervisor import Supervisor
 
 
@@ -46,6 +47,12 @@ class Odd:
         connection.send(Ready("greeting", {}))
         time.sleep(60)
 
+    def stands_still(self, number: int, started: int, connection: Connection) -> None:
+        connection.send(Ready("greeting", {}))
+        while True:
+            if isinstance(connection.recv(), AskPulse) and (number, started) != (1, 0):
+                connection.send(TellPulse())
+
     def ends_again_and_again(self, number: int, started: int, connection: Connection) -> None:
         connection.send(Ready("greeting", {}))
         if number == 1 and started < 3:
@@ -56,7 +63,10 @@ class Odd:
 
 def main(behaviour: str, folder: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    stop_seconds = 1.0 if behaviour == "stays" else 60.0
+    # What "stays" waits for is its end; a month is more than the system can be asked to wait.
+    stop_seconds = {"stays": 1.0, "stands_still": 3e6}.get(behaviour, 60.0)
+    if behaviour == "stands_still":
+        supervision.PULSE_SECONDS = 0.25
     supervisor = Supervisor(2, stop_seconds, lambda ready: print(ready.greeting, flush=True))
     sys.exit(supervisor.run(Odd(behaviour, Path(folder))))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ def test_a_worker_that_does_not_end_is_killed_and_that_is_a_failure(tmp_path: Pa
     run.until_greeting()
     assert run.ended() == 1
     assert "worker 0 has not ended within 1 s and is killed" in run.lines
+
+
+def test_a_worker_that_stands_still_is_killed_and_replaced(tmp_path: Path) -> None:
+    run = Run("stands_still", tmp_path)
+    run.until("worker 1 has not answered for 1.5 s and is killed")
+    run.until("worker 1 has ended by signal 9; another is started in 0.5 s")
+    run.until("worker 1 serves again")
+    time.sleep(2.5)  # longer than one that does not answer is let live
+    assert run.ended() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0-0", "1-0", "1-1"]
 
 
 def test_a_worker_that_ends_again_and_again_is_started_ever_later(tmp_path: Path) -> None:

@@ -55,6 +55,19 @@ def test_a_worker_is_killed_in_a_sentence_another_goes_on_and_it_is_replaced(
     assert after[answered] == 2
 
 
+def test_what_a_worker_that_stands_still_was_doing_is_not_told(victims: Workers) -> None:
+    assert victims.metrics()["ossicle_serving{}"] == 2
+    still = victims.pids()[1]
+    os.kill(still, signal.SIGSTOP)
+    try:
+        page = victims.metrics()
+    finally:
+        os.kill(still, signal.SIGCONT)
+    assert page["ossicle_serving{}"] == 1
+    assert until(lambda: victims.metrics()["ossicle_serving{}"] == 2, 20)
+    assert victims.pids()[1] == still
+
+
 def test_sigterm_drains_all_workers(victims: Workers, speech: bytes) -> None:
     chunks = cut(speech)
     begun: set[int] = set()
