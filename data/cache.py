@@ -11,6 +11,7 @@ import hashlib
 import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class PcmCache:
             name += f"-{len(rows)}-{chosen[:8]}"
         self._samples_file = folder / f"{name}.pcm"
         self._offsets_file = folder / f"{name}.npy"
-        if not self._offsets_file.exists():
+        if not self._is_whole():
             self._build(workers, progress)
         self._offsets: NDArray[np.int64] = np.load(self._offsets_file)
         self._samples: NDArray[np.int16] | None = None
@@ -83,6 +84,14 @@ class PcmCache:
     def durations(self) -> NDArray[np.float64]:
         """Length of each recording in seconds, from its samples."""
         return np.diff(self._offsets) / 16_000
+
+    def _is_whole(self) -> bool:
+        """Whether all samples are there; a disk that was full, or a copy, may have lost some."""
+        try:
+            samples = int(np.load(self._offsets_file)[-1])
+            return self._samples_file.stat().st_size == samples * np.dtype(np.int16).itemsize
+        except (OSError, ValueError, IndexError):
+            return False
 
     def _build(self, workers: int, progress: Callable[[int, int], None] | None) -> None:
         offsets = np.zeros(len(self.utterances) + 1, dtype=np.int64)
@@ -107,7 +116,7 @@ class PcmCache:
                     f"{len(bad)} of {len(self.utterances)} recordings cannot be decoded; remove "
                     f"them from the manifest (ossicle data check --deep lists all):\n  {listed}"
                 )
-        # The offsets are written last: their presence says that the cache is whole.
+        # The offsets are written last: what they say of the samples shows that these are whole.
         with replacing(self._offsets_file) as part, part.open("wb") as out:
             np.save(out, offsets)
 
@@ -133,5 +142,7 @@ def _decode_all(
     )
     try:
         yield from pool.map(_decode, paths, chunksize=32)
+    except BrokenProcessPool as error:
+        raise CacheError("a process that decodes audio has died: out of memory?") from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -84,7 +84,7 @@ def _text_problems(utterance: Utterance) -> list[Problem]:
     text = normalize(written)
     if not text:
         return [*problems, Problem(ProblemKind.EMPTY_TEXT, audio, repr(written))]
-    if not fits_in_frames(text, int(utterance.duration / (FRAME_SAMPLES / SAMPLE_RATE))):
+    if not fits_in_frames(text, round(utterance.duration * SAMPLE_RATE) // FRAME_SAMPLES):
         detail = f"{len(text)} characters in {utterance.duration:.2f} s: {text!r}"
         problems.append(Problem(ProblemKind.TEXT_TOO_LONG, audio, detail))
     return problems

@@ -78,7 +78,8 @@ class DataConfig:
             `ossicle.data.shared_text` for what counts as shared).
         noise: manifest of noises and room responses (`kind` "rir"), if any.
         cache: folder for decoded audio.
-        batch_seconds: seconds of audio in a batch, padding included.
+        batch_seconds: seconds of audio in a batch, padding included, before augmentation: slower
+            speech and pauses come on top, and the longest recording pads all the others.
         min_seconds, max_seconds: shorter and longer recordings are left out and counted.
         workers: processes that augment; 0 works in the training process.
     """

@@ -171,6 +171,7 @@ def copy_record(run: Path, folder: Path) -> bool:
     if not (run / "config.yaml").exists():
         return False
     (folder / "training.yaml").write_bytes((run / "config.yaml").read_bytes())
+    (folder / "training.json").unlink(missing_ok=True)
     if (run / "run.json").exists():
         (folder / "training.json").write_bytes((run / "run.json").read_bytes())
     keep_curves(run, folder)

@@ -48,6 +48,7 @@ def train_command(
     from ossicle.model.lstm_lm.train import train_language_model
     from ossicle.model.training.allocator import keep_freed_memory
     from ossicle.model.training.config import TrainingConfig
+    from ossicle.model.training.interruption import Terminated
     from ossicle.model.training.run import RunExistsError
     from ossicle.model.training.train import train
 
@@ -58,6 +59,9 @@ def train_command(
         raise fail(f"--accelerator is {accelerator!r}: use auto, cpu or gpu", code=2)
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise fail("--accelerator gpu, but torch sees no GPU: use cpu or auto", code=2)
+    there = torch.cuda.device_count()
+    if devices > there > 0 and accelerator != "cpu":
+        raise fail(f"--devices {devices}: torch sees {there}", code=2)
     if accelerator == "auto":
         # Lightning would take Apple's GPU too, for which torch has no CTC loss.
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
@@ -81,10 +85,17 @@ def train_command(
             )
     except refused as error:
         raise fail(one_line(error)) from error
-    except KeyboardInterrupt:
+    except torch.OutOfMemoryError as error:
+        raise fail(f"no room for a batch: lower data.batch_seconds ({one_line(error)})") from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise fail(f"a process that makes batches has died: out of memory? ({error})") from error
+    except KeyboardInterrupt as stop:
+        code = 143 if isinstance(stop, Terminated) else 130
         if (folder / "resume.ckpt").exists():
-            raise fail(f"stopped; go on with --resume --run {folder}", code=130) from None
-        raise fail("stopped before the first checkpoint", code=130) from None
+            raise fail(f"stopped; go on with --resume --run {folder}", code=code) from None
+        raise fail("stopped before the first checkpoint", code=code) from None
     _out.print(
         f"done; next: ossicle export {folder / 'resume.ckpt'} FOLDER",
         highlight=False,

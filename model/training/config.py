@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import dacite
 import yaml
@@ -189,6 +189,7 @@ def read_yaml(kind: type[Config], path: Path) -> Config:
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a training configuration: no keys in it")
     try:
+        _need_lists(kind, values)
         return dacite.from_dict(
             kind,
             values,
@@ -197,6 +198,25 @@ def read_yaml(kind: type[Config], path: Path) -> Config:
         )
     except (dacite.DaciteError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _need_lists(kind: type, values: Any) -> None:
+    """Refuse one text where several belong: as a tuple it would be its letters.
+
+    Raises:
+        ValueError: naming the key and what to write.
+    """
+    if not (is_dataclass(kind) and isinstance(values, dict)):
+        return
+    for name, hint in get_type_hints(kind).items():
+        value = values.get(name)
+        for part in (hint, *get_args(hint)):  # of "this or None", this
+            if get_origin(part) is tuple:
+                if isinstance(value, str):
+                    raise ValueError(f"{name} is {value!r}: give a list, [{value}]")
+                for inner in value if isinstance(value, list) else ():
+                    _need_lists(get_args(part)[0], inner)
+            _need_lists(part, value)
 
 
 def plain(value: Any) -> Any:

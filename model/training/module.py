@@ -78,7 +78,8 @@ class SpeechModule(pl.LightningModule):
         if config.vocal_tract is not None:
             centres = mel_edges(config.model.features)[1:-1]
             warp = config.vocal_tract.matrices(centres, len(log_mel), seed)
-            log_mel = log_mel @ torch.from_numpy(warp).to(device)
+            with torch.autocast(device.type, enabled=False):
+                log_mel = log_mel @ torch.from_numpy(warp).to(device)
         if config.equalizer is not None:
             curves = config.equalizer.curves(log_mel.shape[2], len(log_mel), seed)
             colour = torch.from_numpy(curves).to(device) / self.network.features.deviation

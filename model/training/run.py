@@ -10,7 +10,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from ossicle.data.folder_lock import only_writer
+from ossicle.data.folder_lock import LOCK, only_writer
+from ossicle.data.replacing import replacing
 from ossicle.model.training.allocator import give_back_freed_memory
 from ossicle.model.training.config import RunConfig
 from ossicle.model.training.curves import keep_curves, next_part
+from ossicle.model.training.interruption import EndBetweenSteps
+from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
@@ -29,11 +32,14 @@ from pytorch_lightning.callbacks import (
     WeightAveraging,
 )
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 RESUME = "resume.ckpt"
 CONFIG = "config.yaml"
 TENSORBOARD = "tensorboard"
+# What a run leaves that was stopped before its first checkpoint to go on from.
+_OF_A_STOPPED_RUN = ("curves", TENSORBOARD, "best.ckpt", "plateau.ckpt", "run.json")
 
 
 class RunExistsError(RuntimeError):
@@ -125,6 +131,13 @@ def check_run(run: Path, resume: bool) -> None:
         raise RunExistsError(
             f"{run} holds a run: add --resume to go on with it, or choose another --run folder"
         )
+    if not resume and not (run / LOCK).exists():  # which every run leaves
+        for name in (CONFIG, *_OF_A_STOPPED_RUN):
+            if (run / name).exists():
+                raise RunExistsError(
+                    f"{run} holds {name}, which is of no run and would be overwritten: choose "
+                    "another --run folder"
+                )
 
 
 def check_rates(run: Path, config: RunConfig) -> None:
@@ -156,9 +169,10 @@ def claim(run: Path, resume: bool) -> Iterator[None]:
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     with only_writer(run) if first else nullcontext():
         if first and not resume:
-            # Of a run that was stopped before its first checkpoint.
-            for curves in (run / "curves", run / TENSORBOARD):
-                shutil.rmtree(curves, ignore_errors=True)
+            for name in _OF_A_STOPPED_RUN:
+                shutil.rmtree(run / name, ignore_errors=True)
+                with suppress(OSError):
+                    (run / name).unlink()
         yield
 
 
@@ -182,14 +196,14 @@ def fit(
         callbacks, options: of Lightning's trainer, besides those of every run.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
+        KeyboardInterrupt: Ctrl-C, or `Terminated`; what was trained is in the checkpoint.
         ValueError: as `check_rates` says.
     """
     run.mkdir(parents=True, exist_ok=True)
     if checkpoint:
         check_rates(run, config)
     (run / CONFIG).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
-    stretches = Stretches()
+    stretches, end = Stretches(), EndBetweenSteps(run / RESUME)
     trainer = pl.Trainer(
         precision=config.precision,  # type: ignore[arg-type]
         max_steps=config.optim.steps,
@@ -203,7 +217,8 @@ def fit(
             CSVLogger(run, name="", version=next_part(run)),
             TensorBoardLogger(run, name="", version=TENSORBOARD),
         ],
-        callbacks=[stretches, *_callbacks(config, run, monitor, quiet), *callbacks],
+        callbacks=[stretches, *_callbacks(config, run, monitor, quiet), *callbacks, end],
+        plugins=[WholeCheckpoints()],
         enable_progress_bar=not quiet,
         enable_model_summary=False,
         **options,
@@ -225,6 +240,7 @@ def fit(
             raise stop.__context__ from None
         raise
     finally:
+        end.give_back()
         # Also of a run that was stopped, or has failed: then they are wanted most.
         if trainer.is_global_zero:
             for logger in trainer.loggers:
@@ -234,9 +250,34 @@ def fit(
     return stretches
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Replaces a checkpoint only when the new one is whole.
+
+    Lightning writes into the system's temporary folder first and moves the file: where that is
+    another disk, the old one is gone while the new one is copied.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write beside the old one, then replace it."""
+        with replacing(Path(path)) as part:
+            torch.save(checkpoint, part)
+
+
+class MovingAverage(WeightAveraging):
+    """On the device where the weights are; Lightning makes it before these are moved there."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Follow them."""
+        super().on_train_start(trainer, pl_module)
+        if self._average_model is not None:
+            self._average_model.to(pl_module.device)
+
+
 def _callbacks(config: RunConfig, run: Path, monitor: str, quiet: bool) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [
-        WeightAveraging(
+        MovingAverage(
             avg_fn=moving_average(
                 config.optim.ema_decay, min(config.optim.warmup_steps, config.optim.steps // 2)
             )
@@ -289,7 +330,7 @@ def record(
         "wall_hours": round(stretches.seconds / 3600, 3),
         **facts,
         "git_commits": stretches.commits,
-        "hardware": hardware(),
+        "hardware": hardware(module.trainer),
         "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "numpy")},
         "python": platform.python_version(),
     }
@@ -309,14 +350,15 @@ def git_commit() -> str:
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    commit = git("rev-parse", "HEAD")
+    # An installed package may lie in a repository of somebody's own.
+    commit = git("rev-parse", "HEAD") if git("ls-files", Path(__file__).name) else ""
     return commit + ("+changes" if commit and git("status", "--porcelain", "-uno") else "")
 
 
-def hardware() -> str:
+def hardware(trainer: pl.Trainer) -> str:
     """What the run ran on, in words."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    if isinstance(trainer.accelerator, CUDAAccelerator):
+        return f"{trainer.world_size} x {torch.cuda.get_device_name(0)}"
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

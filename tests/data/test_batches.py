@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,28 @@ def test_cache_holds_the_samples(manifest: Path, tmp_path: Path) -> None:
     seen.clear()
     PcmCache(manifest, tmp_path / "c", progress=lambda *a: seen.append(a))
     assert not seen, "a finished cache is not built again"
+
+
+def test_a_cache_that_has_lost_samples_is_made_anew(manifest: Path, tmp_path: Path) -> None:
+    whole = [PcmCache(manifest, tmp_path / "c", workers=1)[i].tolist() for i in range(2)]
+    (samples,) = (tmp_path / "c").glob("*.pcm")
+    (offsets,) = (tmp_path / "c").glob("*.npy")
+    for damaged, size in ((samples, samples.stat().st_size // 3), (offsets, 40)):
+        os.truncate(damaged, size)
+        cache = PcmCache(manifest, tmp_path / "c", workers=1)
+        assert [cache[i].tolist() for i in range(2)] == whole
+
+
+def die(path: Path) -> None:
+    os._exit(9)
+
+
+def test_a_process_that_dies_while_it_decodes_is_told(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ossicle.data.cache._decode", die)
+    with pytest.raises(CacheError, match="has died"):
+        PcmCache(manifest, tmp_path / "c", workers=2)
 
 
 def test_cache_lists_what_cannot_be_decoded(manifest: Path, tmp_path: Path) -> None:

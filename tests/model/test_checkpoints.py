@@ -16,10 +16,11 @@ import torch
 import yaml
 from matplotlib.image import imread
 from ossicle.data.digest import file_digest
+from ossicle.data.folder_lock import LOCK
 from ossicle.data.manifest import manifest_digest
 from ossicle.model.training.curves import read_curves
 from ossicle.model.training.module import SpeechModule
-from ossicle.model.training.run import RESUME, moving_average
+from ossicle.model.training.run import RESUME, RunExistsError, WholeCheckpoints, moving_average
 from ossicle.model.training.train import PLATEAU, resume_point, train
 from tiny_run import TINY, configuration
 from torch.optim.swa_utils import AveragedModel
@@ -202,5 +203,25 @@ def test_curves_of_a_run_without_a_checkpoint_do_not_stay(manifest: Path, tmp_pa
     stopped = tmp_path / "run" / "curves" / "0"
     stopped.mkdir(parents=True)
     (stopped / "metrics.csv").write_text("epoch,step,cuts/cer\n0,0,0.5\n")
+    with pytest.raises(RunExistsError, match="holds curves, which is of no run"):
+        train(config, tmp_path / "run", accelerator="cpu", quiet=True)
+    (tmp_path / "run" / LOCK).touch()  # as a run leaves it
+    (tmp_path / "run" / "plateau.ckpt").write_bytes(b"of other weights")
     train(config, tmp_path / "run", accelerator="cpu", quiet=True)
+    assert torch.load(tmp_path / "run" / "plateau.ckpt", weights_only=False)["global_step"] == 1
     assert [step for step, _ in read_curves(tmp_path / "run")["cuts/cer"]] == [1]  # counted from 0
+
+
+def test_a_checkpoint_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "resume.ckpt"
+    writer = WholeCheckpoints()
+    writer.save_checkpoint({"step": 1}, path)
+
+    class Unwritable:
+        def __reduce__(self) -> str:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        writer.save_checkpoint({"step": 2, "more": Unwritable()}, path)
+    assert torch.load(path) == {"step": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["resume.ckpt"]

@@ -93,24 +93,57 @@ def interrupts():
 
 
 @pytest.mark.parametrize(
-    ("checkpoint_every", "message"), [(1, "go on with --resume"), (9, "before the first")]
+    ("number", "times", "code", "message"),
+    [
+        (signal.SIGINT, 1, 130, "go on with --resume"),
+        (signal.SIGTERM, 1, 143, "go on with --resume"),
+        (signal.SIGINT, 2, 130, "before the first checkpoint"),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "twice"],
 )
 def test_interrupted_training_says_how_to_go_on(
-    config: Path, tmp_path: Path, monkeypatch, interrupts, checkpoint_every: int, message: str
+    config: Path,
+    tmp_path: Path,
+    monkeypatch,
+    interrupts,
+    number: signal.Signals,
+    times: int,
+    code: int,
+    message: str,
 ) -> None:
     values = yaml.safe_load(config.read_text())
-    config.write_text(yaml.safe_dump({**values, "checkpoint_every": checkpoint_every}))
+    values["optim"]["steps"] = 3
+    config.write_text(yaml.safe_dump({**values, "checkpoint_every": 100}))
     step = SpeechModule.training_step
+    steps: list[int] = []
 
     def interrupted(self: SpeechModule, *arguments):
-        if self.global_step == 1:
-            signal.raise_signal(signal.SIGINT)
+        steps.append(self.global_step)
+        if self.global_step == 1 and len(steps) == 2:
+            for _ in range(times):
+                signal.raise_signal(number)
         return step(self, *arguments)
 
     monkeypatch.setattr(SpeechModule, "training_step", interrupted)
-    result = ossicle("train", config, "--run", tmp_path / "run", "--accelerator", "cpu")
-    assert result.exit_code == 130
+    before = signal.getsignal(signal.SIGTERM)
+    arguments = ("train", config, "--run", tmp_path / "run", "--accelerator", "cpu")
+    result = ossicle(*arguments)
+    assert result.exit_code == code
     assert message in " ".join(result.output.split())
+    assert signal.getsignal(signal.SIGTERM) == before
+    if times == 1:
+        assert ossicle(*arguments, "--resume").exit_code == 0
+        assert steps == [0, 1, 2]  # none was lost, none done twice
+
+
+def test_a_folder_that_is_of_no_run_is_left_alone(config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    (folder / "tensorboard").mkdir(parents=True)
+    (folder / "tensorboard/mine").write_text("mine")
+    result = ossicle("train", config, "--run", folder)
+    assert result.exit_code == 1
+    assert "holds tensorboard, which is of no run" in " ".join(result.output.split())
+    assert [path.name for path in folder.rglob("*")] == ["tensorboard", "mine"]
 
 
 @pytest.mark.parametrize(("cuda", "taken"), [(True, "gpu"), (False, "cpu")])

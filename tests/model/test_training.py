@@ -408,6 +408,7 @@ def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message:
                 ("equalizer: {probability: -1}", "probability of equalizer is -1"),
                 ("equalizer: {frequencies: [4, 1]}", "frequencies of equalizer is .4, 1."),
                 ("equalizer: {gain: -1}", "gain of equalizer is -1"),
+                ("leaks: {shared_sources: abc}", r"shared_sources is 'abc': give a list, \[abc\]"),
                 ("spec_augment: {time_width: -1}", "time_width of spec_augment is -1"),
             ]
         ),
@@ -417,6 +418,7 @@ def test_weights_that_do_not_fit_are_refused(manifest: Path, init: str, message:
                 ("batch_seconds: -5", "batch_seconds is -5"),
                 ("min_seconds: 30", "min_seconds is 30"),
                 ("workers: -1", "workers is -1"),
+                ("validation: a.jsonl", r"validation is 'a.jsonl': give a list, \[a.jsonl\]"),
             ]
         ),
         ("a: [", "cannot read"),
