@@ -16,7 +16,8 @@ from ossicle.model.decoding.hypothesis import Word
 from ossicle.model.evaluation.breakdown import Breakdown
 from ossicle.model.evaluation.charts import interval_plot, noise_plot, ticks
 from ossicle.model.evaluation.record import Cost, Record, Settings
-from ossicle.model.evaluation.report import ReportError, check_folder, render, write_report
+from ossicle.model.evaluation.report import ReportError, check_folder, write_report
+from ossicle.model.evaluation.report_page import render
 from ossicle.model.evaluation.scoring import Recognized, score
 from ossicle.model.pictures.markup import Markup, tag
 from ossicle.service.cli import app
