@@ -31,6 +31,7 @@ from ossicle.service.client import (
     UnsupportedError,
 )
 from ossicle.service.limits import Limits
+from ossicle.service.security.message_size import MAX_SETTINGS_BYTES
 from ossicle.speech.v1 import speech_pb2
 from scripted import Request, Response, Scripted, answers, seconds
 
@@ -186,16 +187,15 @@ def test_chunks_that_are_no_audio_are_refused_with_the_remedy(
 def test_a_message_that_grpc_itself_refuses_is_past_a_limit(serve: Any, tapes: Any) -> None:
     """Not busy: the same message would be refused for ever."""
     recording: dict[str, Any] = {"encoding": "linear16", "sample_rate": 16_000}
+    door = 2 * 3200 + MAX_SETTINGS_BYTES
+    refusal = rf"larger than max.*{door}.*as a stream"
     with serve(tapes.model, Limits(max_message_bytes=3200)) as server:
-        with (
-            SpeechClient(server.address) as client,
-            pytest.raises(LimitError, match=r"larger than max.*6400.*as a stream"),
-        ):
-            client.recognize(bytes(10_000), **recording)
+        with SpeechClient(server.address) as client, pytest.raises(LimitError, match=refusal):
+            client.recognize(bytes(door), **recording)
 
         async def asynchronous() -> None:
             async with AsyncSpeechClient(server.address) as client:
-                await client.recognize(bytes(10_000), **recording)
+                await client.recognize(bytes(door), **recording)
 
-        with pytest.raises(LimitError, match=r"larger than max.*6400.*as a stream"):
+        with pytest.raises(LimitError, match=refusal):
             asyncio.run(asynchronous())
