@@ -248,6 +248,10 @@ class Augmenter:
 
     def __call__(self, samples: Samples, rng: np.random.Generator) -> Samples:
         """Augmented samples; the same generator state gives the same result."""
+        return self.disguise(self.pace(samples, rng), rng)
+
+    def pace(self, samples: Samples, rng: np.random.Generator) -> Samples:
+        """The first half, which moves what is said: speed and pauses."""
         c = self.config
         if rng.random() < c.speed_probability:
             samples = change_speed(samples, round(float(rng.uniform(*c.speed_range)), 2))
@@ -255,7 +259,11 @@ class Augmenter:
             rng.uniform(*c.pause_range) if rng.random() < c.pause_probability else 0.0
             for _ in range(2)
         )
-        samples = add_pauses(samples, before, after, rng)
+        return add_pauses(samples, before, after, rng)
+
+    def disguise(self, samples: Samples, rng: np.random.Generator) -> Samples:
+        """The second half, which leaves it where it is: room, noise, gain and codec."""
+        c = self.config
         if rng.random() < c.reverb_probability:
             if self.responses and rng.random() < 0.5:
                 response = self.responses[int(rng.integers(len(self.responses)))]

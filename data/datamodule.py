@@ -20,7 +20,7 @@ from ossicle.data.bucketing import BucketSampler
 from ossicle.data.cache import PcmCache
 from ossicle.data.leaks import LeakRules
 from ossicle.data.manifest import iterate_manifest, read_manifest
-from ossicle.data.recordings import Item, Recordings, collate
+from ossicle.data.recordings import Item, Recordings, Teacher, collate
 from ossicle.data.shared_text import HeldOutText
 from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames, normalize
 from torch.utils.data import DataLoader
@@ -150,6 +150,7 @@ class SpeechDataModule(pl.LightningDataModule):
         augment: augmentation of training samples, or none.
         seed: of order, choice and augmentation.
         rules: what counts as a sentence of the sets that are held out.
+        teacher: whose hearing of the training recordings comes with them.
         progress: called while audio is decoded into the cache, with (done, in all).
     """
 
@@ -161,6 +162,7 @@ class SpeechDataModule(pl.LightningDataModule):
         seed: int,
         tokenizer: Tokenizer | None = None,
         rules: LeakRules | None = None,
+        teacher: Teacher | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         super().__init__()
@@ -169,6 +171,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self._augment = augment
         self._seed = seed
         self._rules = rules or LeakRules()
+        self._teacher = teacher
         self._progress = progress
         self.census = Census()
         self._train: Recordings | None = None
@@ -226,7 +229,12 @@ class SpeechDataModule(pl.LightningDataModule):
         rows, weights = self._choose(caches)
         self._weights = np.array(weights)
         self._train = Recordings(
-            caches, rows, self.tokenizer, seed=self._seed, augmenter=self._augmenter()
+            caches,
+            rows,
+            self.tokenizer,
+            seed=self._seed,
+            augmenter=self._augmenter(),
+            teacher=self._teacher,
         )
         for manifest in self.config.validation:
             cache = self._spoken(TrainSet(manifest))

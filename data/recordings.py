@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,8 @@ class Batch(NamedTuple):
         targets: (B, S) int64 token numbers, zeros behind each text's end.
         target_counts: (B,) int64.
         seed: for augmentation that happens after the batch is made.
+        taught: (B, U, D) float32, what a teacher hears in each frame, zeros behind each
+            recording's end; None without a teacher.
     """
 
     samples: Tensor
@@ -33,16 +35,36 @@ class Batch(NamedTuple):
     targets: Tensor
     target_counts: Tensor
     seed: int
+    taught: Tensor | None = None
 
 
-Item = tuple[NDArray[np.float32], list[int], int]
-"""Samples (N,), token numbers, and a seed for augmentation of the batch."""
+class Item(NamedTuple):
+    """One recording of a batch.
+
+    Attributes:
+        samples: (N,).
+        tokens: numbers of its text's.
+        seed: for augmentation of the batch.
+        taught: (U, D), what a teacher hears in each frame of 40 ms, if there is one.
+    """
+
+    samples: NDArray[np.float32]
+    tokens: list[int]
+    seed: int
+    taught: NDArray[np.float32] | None = None
+
+
+Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Samples (N,) -> what it hears in each whole or begun frame of 40 ms, (U, D)."""
 
 
 class Recordings(Dataset[Item]):
     """Recordings of several caches in one list, augmented when an augmenter is given.
 
     A worker needs to know nothing but the key.
+
+    Args:
+        teacher: hears each recording of training as it is before room, noise and codec.
     """
 
     def __init__(
@@ -53,12 +75,14 @@ class Recordings(Dataset[Item]):
         *,
         seed: int = 0,
         augmenter: Augmenter | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self._caches = caches
         self._rows = rows
         self._tokenizer = tokenizer
         self._seed = seed
         self._augmenter = augmenter
+        self._teacher = teacher
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -84,26 +108,36 @@ class Recordings(Dataset[Item]):
         samples = self._caches[cache][row]
         tokens = self._tokenizer.encode(self._caches[cache].utterances[row].text)
         rng = np.random.default_rng((self._seed, *key))
+        plain = samples
         if self._augmenter is not None:
-            augmented = self._augmenter(samples, rng)
+            paced = self._augmenter.pace(samples, rng)
+            augmented = self._augmenter.disguise(paced, rng)
             # Speech sped up may get too short for its text; then it is taken as spoken.
             if fits_in_frames(tokens, len(augmented) // FRAME_SAMPLES):
-                samples = augmented
-        return samples, tokens, int(rng.integers(2**31))
+                plain, samples = paced, augmented
+        seed = int(rng.integers(2**31))
+        return Item(samples, tokens, seed, self._teacher(plain) if self._teacher else None)
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """Pad recordings and targets to the longest of each, samples to whole 40 ms frames."""
-    longest = max(len(samples) for samples, _, _ in items)
-    padded = np.zeros((len(items), -(-longest // FRAME_SAMPLES) * FRAME_SAMPLES), dtype=np.float32)
-    targets = np.zeros((len(items), max(len(t) for _, t, _ in items)), dtype=np.int64)
-    for i, (samples, tokens, _) in enumerate(items):
-        padded[i, : len(samples)] = samples
-        targets[i, : len(tokens)] = tokens
+    frames = -(-max(len(item.samples) for item in items) // FRAME_SAMPLES)
+    padded = np.zeros((len(items), frames * FRAME_SAMPLES), dtype=np.float32)
+    targets = np.zeros((len(items), max(len(item.tokens) for item in items)), dtype=np.int64)
+    for i, item in enumerate(items):
+        padded[i, : len(item.samples)] = item.samples
+        targets[i, : len(item.tokens)] = item.tokens
+    taught = None
+    if items[0].taught is not None:
+        taught = torch.zeros(len(items), frames, items[0].taught.shape[1])
+        for row, item in zip(taught, items, strict=True):
+            assert item.taught is not None, "a teacher hears all or none"
+            row[: len(item.taught)] = torch.from_numpy(item.taught)
     return Batch(
         torch.from_numpy(padded),
-        torch.tensor([len(samples) for samples, _, _ in items]),
+        torch.tensor([len(item.samples) for item in items]),
         torch.from_numpy(targets),
-        torch.tensor([len(tokens) for _, tokens, _ in items]),
-        items[0][2],
+        torch.tensor([len(item.tokens) for item in items]),
+        items[0].seed,
+        taught,
     )

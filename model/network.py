@@ -163,6 +163,11 @@ class Network(nn.Module):
 
     def encode(self, log_mel: Tensor, state: State) -> tuple[Tensor, State]:
         """Adapted log-mel (B, T, F), T a multiple of 4 -> log-probabilities (B, T / 4, V)."""
+        heard, new = self.hear(log_mel, state)
+        return self.emit(heard), new
+
+    def hear(self, log_mel: Tensor, state: State) -> tuple[Tensor, State]:
+        """Adapted log-mel (B, T, F), T a multiple of 4 -> the last layer's output (B, T / 4, H)."""
         new: State = {}
         x, new["conv1"] = self.conv1(log_mel.unsqueeze(1), state["conv1"])
         x, new["conv2"] = self.conv2(x, state["conv2"])  # (B, C, U, F / 4)
@@ -178,8 +183,12 @@ class Network(nn.Module):
             new["memory"] = torch.cat(memory)
         if self.lookahead is not None:
             x, new["lookahead"] = self.lookahead(x, state["lookahead"])
+        return self.norm(x), new
+
+    def emit(self, heard: Tensor) -> Tensor:
+        """What the last layer gives (B, U, H) -> log-probabilities (B, U, V)."""
         # Softmax in full precision: bfloat16 has too few digits for sums over frames in CTC.
-        return F.log_softmax(self.head(self.norm(x)).float(), dim=-1), new
+        return F.log_softmax(self.head(heard).float(), dim=-1)
 
     def transcribe_whole(self, samples: Tensor) -> Tensor:
         """Log-probabilities (B, U, V) of whole recordings (B, N), one pass, U = ceil(N / 640).

@@ -114,6 +114,23 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
+class TeacherConfig:
+    """A network from which this one learns to hear besides its texts; see `teacher.py`.
+
+    Attributes:
+        encoder: ONNX file, of samples at 16 kHz in and frames of features out.
+        weight: of the pupil's error, a mean over frames, beside the other losses.
+    """
+
+    encoder: Path
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"the teacher's weight is {self.weight}: give more than 0")
+
+
+@dataclass(frozen=True)
 class TrainingConfig(RunConfig):
     """A whole run.
 
@@ -132,6 +149,7 @@ class TrainingConfig(RunConfig):
             (see `losses.py`); 0 trains on one view, in half the time.
         discrimination: weight, beside CTC, of the probability that all texts have together where a
             letter model weighs them (see `partition.py`); 0 is CTC alone.
+        teacher: another network to learn from.
     """
 
     data: DataConfig
@@ -143,6 +161,7 @@ class TrainingConfig(RunConfig):
     spec_augment: SpecAugment | None = None
     consistency: float = 0.0
     discrimination: float = 0.0
+    teacher: TeacherConfig | None = None
     seed: int = 1
     precision: str = "bf16-mixed"
     validate_every: int = 1

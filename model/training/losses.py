@@ -1,4 +1,5 @@
-"""What training minimises: CTC, and the disagreement of two views of the same speech."""
+"""What training minimises: CTC, the disagreement of two views of the same speech, and what a pupil
+has not yet learnt of what its teacher hears."""
 
 from __future__ import annotations
 
@@ -41,3 +42,22 @@ def disagreement(first: Tensor, second: Tensor, frames: Tensor) -> Tensor:
         divergence = (teacher.exp() * (teacher - pupil)).sum(dim=-1)
         total = total + torch.where(valid, divergence, 0.0).sum()
     return total / 2
+
+
+def unlearnt(heard: Tensor, taught: Tensor, frames: Tensor) -> Tensor:
+    """The share of the variance of a teacher's features that a pupil does not foretell.
+
+    The mean square of the difference, each feature in units of its deviation over the batch: 1
+    where the pupil knows nothing but the means. As FitNets' hints (Romero et al. 2015, equation 3),
+    with features of one scale.
+
+    Args:
+        heard: (W * B, U, D), what the pupil makes of W views of the batch, all first views first.
+        taught: (B, U, D), the teacher's features.
+        frames: (B,) valid output frames.
+    """
+    valid = torch.arange(taught.shape[1], device=taught.device) < frames[:, None]  # (B, U)
+    target = taught[valid]  # (N, D)
+    target = (target - target.mean(dim=0)) / target.std(dim=0).clamp(min=1e-5)
+    views = len(heard) // len(taught)
+    return F.mse_loss(heard[valid.repeat(views, 1)].float(), target.repeat(views, 1))

@@ -16,11 +16,11 @@ from ossicle.model.decoding.hypothesis import GreedyDecoder
 from ossicle.model.mel import mel_edges
 from ossicle.model.network import Network, RecurrentLayer
 from ossicle.model.training.config import TrainingConfig
-from ossicle.model.training.losses import ctc_loss, disagreement
+from ossicle.model.training.losses import ctc_loss, disagreement, unlearnt
 from ossicle.model.training.optimizer import muon_and_adamw
 from ossicle.model.training.partition import log_partition
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -31,6 +31,7 @@ class SpeechModule(pl.LightningModule):
         config: the run.
         validation_names: of the validation sets, in the order of their loaders.
         tokenizer: of its texts; None: its characters are those of the texts.
+        taught: D, the number of a teacher's features; 0 without one.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class SpeechModule(pl.LightningModule):
         config: TrainingConfig,
         validation_names: Sequence[str] = (),
         tokenizer: Tokenizer | None = None,
+        taught: int = 0,
     ) -> None:
         super().__init__()
         self.config = config
         self.network = Network(config.model)
+        self.pupil = nn.Linear(config.model.network.hidden, taught) if taught else None
         self.tokenizer = tokenizer or Tokenizer(config.model.characters)
         self.validation_names = tuple(validation_names)
         self.trigrams: Tensor | None = None  # of letters, where all texts are weighed
@@ -51,7 +54,12 @@ class SpeechModule(pl.LightningModule):
         self._clock = time.monotonic()
 
     def forward_batch(self, batch: Batch, *, augmented: bool) -> tuple[Tensor, Tensor]:
-        """Log-probabilities (W * B, U, V) and valid frames (B,), the look-ahead flushed.
+        """Log-probabilities (W * B, U, V) and valid frames (B,), the look-ahead flushed."""
+        heard, frames = self.hear_batch(batch, augmented=augmented)
+        return self.network.emit(heard), frames
+
+    def hear_batch(self, batch: Batch, *, augmented: bool) -> tuple[Tensor, Tensor]:
+        """What the last layer gives (W * B, U, H) and valid frames (B,), the look-ahead flushed.
 
         W is the number of views: 2 for augmented batches where the views' consistency is trained,
         else 1. All first views come before all second ones.
@@ -70,8 +78,8 @@ class SpeechModule(pl.LightningModule):
             )
         else:
             log_mel = self._adapt(log_mel)
-        log_probs, _ = self.network.encode(log_mel, self.network.initial_state(len(log_mel)))
-        return log_probs[:, lookahead:], frames
+        heard, _ = self.network.hear(log_mel, self.network.initial_state(len(log_mel)))
+        return heard[:, lookahead:], frames
 
     def _augment(self, log_mel: Tensor, frames: Tensor, seed: int) -> Tensor:
         config, device = self.config, log_mel.device
@@ -98,12 +106,13 @@ class SpeechModule(pl.LightningModule):
             log_mel, _ = self.network.adapt(log_mel, self.network.initial_state(len(log_mel)))
         return log_mel
 
-    def loss(self, log_probs: Tensor, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What is minimised, and the CTC loss in it, both per target token.
+    def loss(self, heard: Tensor, frames: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is minimised, per target token, and what its curves show of it.
 
         Args:
-            log_probs, frames: from `forward_batch`.
+            heard, frames: from `hear_batch`.
         """
+        log_probs = self.network.emit(heard)
         views = len(log_probs) // len(frames)
         ctc = ctc_loss(
             log_probs,
@@ -119,7 +128,11 @@ class SpeechModule(pl.LightningModule):
         if self.config.discrimination:
             partition = self._log_partition(log_probs, frames.repeat(views)).sum()
             loss = loss + self.config.discrimination * partition / (views * tokens)
-        return loss, ctc
+        parts = {"loss": ctc}
+        if self.pupil is not None and self.config.teacher and batch.taught is not None:
+            parts["unlearnt"] = unlearnt(self.pupil(heard), batch.taught, frames)
+            loss = loss + self.config.teacher.weight * parts["unlearnt"]
+        return loss, parts | {"objective": loss}
 
     def _log_partition(self, log_probs: Tensor, frames: Tensor) -> Tensor:
         assert self.trigrams is not None, "letter trigrams are set before training"
@@ -135,10 +148,10 @@ class SpeechModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step; logs the CTC loss, what is minimised, and the seconds of speech per second."""
-        log_probs, frames = self.forward_batch(batch, augmented=True)
-        loss, ctc = self.loss(log_probs, frames, batch)
-        self.log("train/loss", ctc, prog_bar=True)
-        self.log("train/objective", loss)
+        heard, frames = self.hear_batch(batch, augmented=True)
+        loss, parts = self.loss(heard, frames, batch)
+        for name, part in parts.items():
+            self.log(f"train/{name}", part, prog_bar=name == "loss")
         self._heard_seconds += float(batch.sample_counts.sum()) / SAMPLE_RATE
         if self.global_step % 20 == 19:
             now = time.monotonic()

@@ -23,6 +23,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from ossicle.data.datamodule import DataConfig, SpeechDataModule
+from ossicle.data.digest import file_digest
 from ossicle.data.leaks import LeakError, LeakKind, LeakRules, find_leaks
 from ossicle.data.manifest import manifest_digest
 from ossicle.data.text import Tokenizer
@@ -37,6 +38,7 @@ from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.partition import letter_trigrams
 from ossicle.model.training.run import RESUME, check_run, claim, fit, record
+from ossicle.model.training.teacher import Teacher
 from torch import Tensor
 
 STATISTICS_RECORDINGS = 1000
@@ -90,6 +92,7 @@ def train(
         RunExistsError: `run` holds a run and `resume` is false, or the other way round.
         FolderInUseError: another process trains in `run`.
         LeakError: training data hold speakers or sentences of the validation data.
+        TeacherError: the teacher's encoder is missing or is none.
         ValueError: the checkpoint to resume from is damaged or of another model than `config`'s.
         KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
     """
@@ -97,7 +100,9 @@ def train(
     if resume:
         # Read once more than needed, but refused before anything of the run is overwritten.
         load_checkpoint(run / RESUME, config.model)
-    checkpoint = resume_point(run, config) if resume else None
+    teacher = Teacher(config.teacher.encoder) if config.teacher else None
+    taught = teacher.features if teacher else 0
+    checkpoint = resume_point(run, config, taught) if resume else None
     if config.leaks is not None:
         _print(quiet, check_leaks(config.data, config.leaks))
     with claim(run, resume):
@@ -109,11 +114,12 @@ def train(
             seed=config.seed,
             tokenizer=tokenizer_of(config, run, resume),
             rules=config.leaks,
+            teacher=teacher,
             progress=progress,
         )
         data.prepare_data()
         data.setup()
-        module = SpeechModule(config, data.validation_names, data.tokenizer)
+        module = SpeechModule(config, data.validation_names, data.tokenizer, taught)
         if config.discrimination:
             module.trigrams = trigrams_of(data)
         if not resume:
@@ -193,13 +199,26 @@ def check_leaks(data: DataConfig, rules: LeakRules) -> str:
     return report.summary()
 
 
-def resume_point(run: Path, config: TrainingConfig) -> Path:
+def resume_point(run: Path, config: TrainingConfig, taught: int = 0) -> Path:
     """The checkpoint to resume from.
 
     A run that is to be longer than it was goes on from the end of its plateau, if its last steps
     had a learning rate that fell too early.
+
+    Args:
+        taught: D, the number of a teacher's features; 0 without one.
+
+    Raises:
+        ValueError: the run had another number of them.
     """
     last = torch.load(run / RESUME, map_location="cpu", weights_only=False, mmap=True)
+    pupil = last["state_dict"].get("pupil.bias")
+    before = 0 if pupil is None else len(pupil)
+    if before != taught:
+        raise ValueError(
+            f"the teacher has {taught} features, and {run} began with {before} (0 is no teacher): "
+            f"give the same one, or begin another run with init: {run / RESUME}"
+        )
     fell_from = last["callbacks"][KeepPlateau.__qualname__]["decay_start"]
     too_early = fell_from < min(last["global_step"], config.optim.decay_start)
     # A learning rate that falls from the first step on has no plateau.
@@ -294,4 +313,5 @@ def _facts(config: TrainingConfig, data: SpeechDataModule, module: SpeechModule)
         "skipped_steps": module.skipped_steps,
         "parameters": module.network.parameter_count(),
         "manifests": {path.as_posix(): manifest_digest(path) for path in manifests},
+        **({"teacher": file_digest(config.teacher.encoder)} if config.teacher else {}),
     }

@@ -16,15 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from ossicle.data.bucketing import BucketSampler
 from ossicle.data.datamodule import Batch, SpeechDataModule, collate
-from ossicle.data.text import Tokenizer
 from ossicle.model.config import SAMPLE_RATE
 from ossicle.model.training.allocator import keep_freed_memory
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
+from ossicle.model.training.teacher import Teacher
+from ossicle.model.training.train import tokenizer_of, trigrams_of
 from torch.utils.data import DataLoader
 
 PARTS = ("data", "forward", "loss", "backward", "optimiser")
@@ -33,10 +35,14 @@ PARTS = ("data", "forward", "loss", "backward", "optimiser")
 class Run:
     """Training steps over given batches, with a clock for each part."""
 
-    def __init__(self, config: TrainingConfig, data: SpeechDataModule, device: str) -> None:
+    def __init__(
+        self, config: TrainingConfig, data: SpeechDataModule, taught: int, device: str
+    ) -> None:
         torch.manual_seed(1)
         self.device = torch.device(device)
-        self.module = SpeechModule(config, data.validation_names).to(self.device)
+        self.module = SpeechModule(config, data.validation_names, data.tokenizer, taught)
+        self.module.trigrams = trigrams_of(data) if config.discrimination else None
+        self.module.to(self.device)
         self.optimizer = self.module.configure_optimizers()["optimizer"]
         self.half = config.precision == "bf16-mixed"
         self.seconds: Counter[str] = Counter()
@@ -56,9 +62,9 @@ class Run:
             self.clock("forward"),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.half),
         ):
-            log_probs, frames = self.module.forward_batch(batch, augmented=True)
+            heard, frames = self.module.hear_batch(batch, augmented=True)
         with self.clock("loss"):
-            loss, _ = self.module.loss(log_probs, frames, batch)
+            loss, _ = self.module.loss(heard, frames, batch)
         with self.clock("backward"):
             loss.backward()
         with self.clock("optimiser"):
@@ -92,8 +98,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     arguments = parser.parse_args()
     config = TrainingConfig.load(arguments.config)
+    teacher = Teacher(config.teacher.encoder) if config.teacher else None
+    taught = teacher.features if teacher else 0
+    with TemporaryDirectory() as run:
+        tokenizer = tokenizer_of(config, Path(run), resume=False)
     data = SpeechDataModule(
-        config.data, config.augment, seed=1, tokenizer=Tokenizer(config.model.characters)
+        config.data, config.augment, seed=1, tokenizer=tokenizer, teacher=teacher
     )
     data.prepare_data()
     data.setup()
@@ -110,11 +120,11 @@ def main() -> None:
             prefetch_factor=8 if workers else None,
         )
 
-    baseline = Run(replace(config, precision="32-true"), data, arguments.device)
+    baseline = Run(replace(config, precision="32-true"), data, taught, arguments.device)
     baseline.over(loader(0), warm_up)
     before = baseline.report("baseline")
     keep_freed_memory()
-    ours = Run(config, data, arguments.device)
+    ours = Run(config, data, taught, arguments.device)
     ours.over(loader(config.data.workers), warm_up)
     print(f"{ours.report('as trained') / before:.2f} times the baseline")
 

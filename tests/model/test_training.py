@@ -12,7 +12,7 @@ from ossicle.data.datamodule import DataConfig, SpeechDataModule, TrainSet
 from ossicle.data.folder_lock import FolderInUseError, only_writer
 from ossicle.data.leaks import LeakError, LeakRules
 from ossicle.data.manifest import read_manifest, write_manifest
-from ossicle.data.recordings import Batch, collate
+from ossicle.data.recordings import Batch, Item, collate
 from ossicle.data.spectral import Equalizer, SpecAugment
 from ossicle.data.text import Tokenizer
 from ossicle.model.config import FRAME_SAMPLES, FRAME_SECONDS, ModelConfig, NetworkConfig
@@ -37,7 +37,7 @@ def test_overfits_one_batch(sample: np.ndarray) -> None:
     texts = ["the ear", "hears three", "small bones"]
     tokenizer = Tokenizer()
     items = [
-        (sample[i * 20_000 : i * 20_000 + 16_000], tokenizer.encode(text), 0)
+        Item(sample[i * 20_000 : i * 20_000 + 16_000], tokenizer.encode(text), 0)
         for i, text in enumerate(texts)
     ]
     batch = collate(items)
@@ -99,7 +99,7 @@ def test_disagreement_is_what_two_views_do_not_share() -> None:
 
 
 def test_training_for_consistency_sees_each_recording_twice(sample: np.ndarray) -> None:
-    items = [(sample[i * 9000 : i * 9000 + 8000], [1, 2], i) for i in range(2)]
+    items = [Item(sample[i * 9000 : i * 9000 + 8000], [1, 2], i) for i in range(2)]
     batch = collate(items)
     config = TrainingConfig(
         data=DataConfig(train=()),
@@ -109,13 +109,14 @@ def test_training_for_consistency_sees_each_recording_twice(sample: np.ndarray) 
         consistency=0.5,
     )
     module = SpeechModule(config).eval()
-    log_probs, frames = module.forward_batch(batch, augmented=True)
+    heard, frames = module.hear_batch(batch, augmented=True)
+    log_probs = module.network.emit(heard)
     assert (len(log_probs), len(frames)) == (4, 2)
     first, second = log_probs.chunk(2)
     assert not torch.allclose(first, second), "both views have the same augmentation"
-    loss, ctc = module.loss(log_probs, frames, batch)
+    loss, parts = module.loss(heard, frames, batch)
     between = disagreement(first, second, frames) / batch.target_counts.sum()
-    torch.testing.assert_close(loss, ctc + 0.5 * between)
+    torch.testing.assert_close(loss, parts["loss"] + 0.5 * between)
     clean, _ = module.forward_batch(batch, augmented=False)
     assert len(clean) == 2
 
@@ -130,23 +131,24 @@ def test_training_to_discriminate_weighs_all_texts(manifest: Path) -> None:
     )
     assert module.trigrams is not None
     batch = next(iter(module.trainer.datamodule.train_dataloader()))
-    log_probs, frames = module.forward_batch(batch, augmented=False)
-    loss, ctc = module.loss(log_probs, frames, batch)
+    heard, frames = module.hear_batch(batch, augmented=False)
+    loss, parts = module.loss(heard, frames, batch)
+    log_probs = module.network.emit(heard)
     everything = log_partition(log_probs, frames, module.trigrams, start=1)
     weighed = everything.sum() / batch.target_counts.sum()
-    torch.testing.assert_close(loss, ctc + 0.5 * weighed)
+    torch.testing.assert_close(loss, parts["loss"] + 0.5 * weighed)
     assert weighed.item() < 0, "all texts together are at most as probable as CTC has it"
 
 
 def test_a_step_with_a_broken_gradient_is_skipped(manifest: Path, monkeypatch) -> None:
-    whole = SpeechModule.forward_batch
+    whole = SpeechModule.hear_batch
 
     def broken(self: SpeechModule, batch: Batch, *, augmented: bool):
-        log_probs, frames = whole(self, batch, augmented=augmented)
+        heard, frames = whole(self, batch, augmented=augmented)
         fault = self.global_step == 2 and augmented
-        return (log_probs * float("nan") if fault else log_probs), frames
+        return (heard * float("nan") if fault else heard), frames
 
-    monkeypatch.setattr(SpeechModule, "forward_batch", broken)
+    monkeypatch.setattr(SpeechModule, "hear_batch", broken)
     config = configuration(manifest)
     module = train(
         replace(config, optim=replace(config.optim, steps=4)),
@@ -170,7 +172,7 @@ def test_a_step_with_a_broken_gradient_is_skipped(manifest: Path, monkeypatch) -
 @pytest.mark.parametrize("seed", [1, 20_301_231, 2**32 - 1])
 def test_dropout_of_a_step_repeats_for_any_seed(seed: int) -> None:
     module = SpeechModule(TrainingConfig(DataConfig(train=()), OptimConfig(steps=1), seed=seed))
-    batch = collate([(np.zeros(640, np.float32), [1], 0)])
+    batch = collate([Item(np.zeros(640, np.float32), [1], 0)])
     module.on_train_batch_start(batch, 0)
     first = torch.rand(4)
     module.on_train_batch_start(batch, 0)
@@ -225,7 +227,7 @@ def test_training_takes_the_running_mean_off_as_streaming_does(sample: np.ndarra
     module = SpeechModule(config)
     module.network = network
     samples = sample[: 40 * FRAME_SAMPLES]
-    batch = collate([(samples, [1, 2], 0)])
+    batch = collate([Item(samples, [1, 2], 0)])
     with torch.no_grad():
         log_probs, _ = module.forward_batch(batch, augmented=False)
         expected = network.transcribe_whole(torch.from_numpy(samples[None]))
