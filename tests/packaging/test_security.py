@@ -44,7 +44,10 @@ def table(heading: str) -> list[tuple[str, str]]:
     ("heading", "options"),
     [
         ("flag of `ossicle serve` | environment", SecurityOptions),
-        ("option of `stream`, `transcribe`, `mic`, `models`, `health` | environment", Connection),
+        (
+            "option of `stream`, `transcribe`, `mic`, `models`, `health`, `bench server` | environment",
+            Connection,
+        ),
     ],
 )
 def test_every_flag_is_documented_with_its_variable(heading: str, options: type) -> None:
