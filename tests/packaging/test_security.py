@@ -45,7 +45,8 @@ def table(heading: str) -> list[tuple[str, str]]:
     [
         ("flag of `ossicle serve` | environment", SecurityOptions),
         (
-            "option of `stream`, `transcribe`, `mic`, `models`, `health`, `bench server` | environment",
+            "option of `stream`, `transcribe`, `mic`, `models`, `health`, `bench server` | "
+            "environment",
             Connection,
         ),
     ],
