@@ -44,8 +44,9 @@ _OPTIONS = {
     "codec_whitelist": ",".join(_CODECS),
     "max_streams": "32",
 }
-# What has no header with its length: FFmpeg guesses it from the bit rate of the first frames.
-_UNANNOUNCED = ("aac", "amr")
+# What tells how long the sound is. Of others FFmpeg takes the length of the whole, pictures and all
+# (Matroska, AVI), or guesses it from the bit rate of the first frames (AAC, AMR).
+_ANNOUNCING = ("aiff", "ape", "au", "caf", "flac", "mov", "tta", "w64", "wv")
 _FILE_OPTIONS = {"format_whitelist": _FILE_DEMUXERS}
 _READ_BYTES = 1 << 14
 _SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
@@ -90,7 +91,7 @@ def decode_container(
     """
     name = container.name.split("_")[0] if container else ""
     known = _CODECS if container else av.codecs_available
-    seconds = 0.0
+    seconds, reached = 0.0, 0.0  # of sound, and on the container's clock, which may leave holes
     try:
         with av.open(
             source,
@@ -117,7 +118,7 @@ def decode_container(
                 )
             announced = 0.0
             if (
-                opened.format.name not in _UNANNOUNCED
+                opened.format.name.split(",")[0] in _ANNOUNCING
                 and stream.duration is not None
                 and stream.time_base is not None
             ):
@@ -137,6 +138,9 @@ def decode_container(
                             "send its parts one by one"
                         )
                     seconds += frame.samples / frame.sample_rate
+                    if frame.time is not None and stream.start_time is not None:
+                        begin = float(stream.start_time * (stream.time_base or 0))
+                        reached = frame.time - begin + frame.samples / frame.sample_rate
                     yield resampler.process(mix_to_mono(_frame_samples(frame)))
             if layout is not None:
                 yield resampler.flush()
@@ -153,7 +157,7 @@ def decode_container(
             "send the whole recording"
         ) from error
     # AAC's priming makes a recording longer, never shorter.
-    if seconds + 1e-3 < announced:
+    if max(seconds, reached) + 1e-3 < announced:
         raise AudioError(
             f"the {name} audio is cut short: {seconds:.2f} s of the {announced:.2f} s that its "
             "header announces; send the whole recording"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from ossicle.data.container import ByteSource, decode_container
 from ossicle.data.decoder import AudioDecoder
 from ossicle.data.formats import SAMPLE_RATE, AudioError, Encoding
-from ossicle.data.mp4 import SampleCount, first_box
+from ossicle.data.mp4 import Mp4Boxes
 from ossicle.data.resampling import Samples, join
 
 # FFmpeg may take another path where it meets a short read (it loses the first frame of some MP3
@@ -166,7 +166,7 @@ class ContainerDecoder(AudioDecoder):
         self._container = container
         m4a = container is Encoding.M4A
         self._collected: bytearray | None = bytearray() if m4a else None
-        self._count = SampleCount() if m4a else None
+        self._boxes = Mp4Boxes() if m4a else None
         self._exchange = exchange = _Exchange()
         # Neither the thread nor its arguments refer to this object, so that a forgotten decoder
         # is collected and takes its thread along.
@@ -187,14 +187,13 @@ class ContainerDecoder(AudioDecoder):
         self._exchange.close()
 
     def _push(self, data: memoryview) -> Iterator[Samples]:
-        if self._count is not None:
-            self._count.look_at(bytes(data))
-        if self._collected is None:
+        if self._boxes is not None:
+            self._boxes.look_at(bytes(data))
+        if self._collected is None or self._boxes is None:
             yield from self._exchange.exchange(bytes(data))
             return
         self._collected += data
-        first = first_box(self._collected)
-        if first == b"moov":
+        if self._boxes.first == b"moov":
             collected, self._collected = bytes(self._collected), None
             yield from self._exchange.exchange(collected)
         elif len(self._collected) > _M4A_LIMIT:

@@ -1,7 +1,8 @@
 """What an MP4 file says of its samples, looked at before FFmpeg believes it.
 
 FFmpeg makes an entry of 24 bytes for each sample that the index announces: without this, a file of
-five kilobytes makes gigabytes.
+five kilobytes makes gigabytes. A file is a row of boxes, each with its size and name before it; the
+sound itself is in those named `mdat`, whose bytes may look like anything.
 """
 
 from __future__ import annotations
@@ -17,15 +18,89 @@ MOST_SAMPLES = 10_000_000
 _FREE_SAMPLES = 100_000
 _BYTES_PER_FREE_SAMPLE = 8
 
-# Found by their names alone, since boxes may be nested in more ways than one thinks of. Of each,
-# its name, version and flags, and three numbers.
+# Found by their names alone, since boxes may be nested in more ways than one thinks of; but not in
+# the sound. Of each, its name, version and flags, and three numbers.
 _BOX_BYTES = 20
 _BOXES = re.compile(rb"(stsz|stz2|stts|elst|trun|cmov)", re.DOTALL)
 _SAMPLE_FIELDS = 0xF00
 
 
+# Boxes in a row: as many as this, and one for so many bytes. Each costs time.
+_FREE_BOXES = 1000
+_BYTES_PER_BOX = 64
+
+
+class Mp4Boxes:
+    """The outermost boxes of an MP4 file, as its bytes come.
+
+    Attributes:
+        first: the name of the first that decides how the file can be read: `moov`, the index, or
+            `mdat`, the samples; None if neither has begun yet.
+    """
+
+    def __init__(self) -> None:
+        self.first: bytes | None = None
+        self._count = SampleCount()
+        self._boxes = 0
+        self._bytes = 0
+        self._header = b""
+        self._left: int | None = 0  # bytes of the present box to come, None if it has no end
+        self._is_sound = False
+
+    def look_at(self, data: bytes) -> None:
+        """Look at the next bytes.
+
+        Raises:
+            AudioError: a box has no size that a box can have, or they announce more samples than
+                any recording has, or than its bytes can hold.
+        """
+        self._bytes += len(data)
+        position = 0
+        while position < len(data):
+            if self._left == 0:
+                missing = 16 - len(self._header)
+                self._header += data[position : position + missing]
+                if len(self._header) < 16:
+                    return
+                position += missing
+                self._begin(self._header)
+                continue
+            end = len(data) if self._left is None else min(position + self._left, len(data))
+            if not self._is_sound:
+                self._count.look_at(data[position:end], self._bytes)
+            if self._left is not None:
+                self._left -= end - position
+            position = end
+
+    def _begin(self, header: bytes) -> None:
+        """A box, with the 16 bytes that it begins with, of which the last 8 may be the next's."""
+        size, name = int.from_bytes(header[:4], "big"), header[4:8]
+        whole = 16 if size == 1 else 8
+        if size == 1:
+            size = int.from_bytes(header[8:], "big")
+        if size < whole and not (size == 0 and self.first):
+            if self.first is None and name not in (b"moov", b"mdat"):
+                raise AudioError(f"the M4A file is damaged: a {name!r} box of {size} bytes")
+            size = 0
+        self._boxes += 1
+        if self._boxes > _FREE_BOXES + self._bytes // _BYTES_PER_BOX:
+            raise AudioError(f"the M4A file is damaged: {self._boxes} boxes in {self._bytes} bytes")
+        if self.first is None and name in (b"moov", b"mdat"):
+            self.first = name
+        self._is_sound = name == b"mdat"
+        self._left = size - whole if size else None
+        self._header = b""
+        if whole == 8:
+            self._look_behind(header[8:])
+
+    def _look_behind(self, eight: bytes) -> None:
+        """Those bytes of a header that are behind it."""
+        self._bytes -= len(eight)
+        self.look_at(eight)
+
+
 class SampleCount:
-    """How many samples an MP4 file announces, counted as its bytes come."""
+    """How many samples the boxes of an MP4 file announce, counted as their bytes come."""
 
     def __init__(self) -> None:
         self._bytes = 0
@@ -34,13 +109,16 @@ class SampleCount:
         self._free = 0
         self._edits = 0
 
-    def look_at(self, data: bytes) -> None:
+    def look_at(self, data: bytes, so_far: int) -> None:
         """Look at the next bytes.
+
+        Args:
+            so_far: bytes of the file that have come, the sound too.
 
         Raises:
             AudioError: they announce more than any recording has, or than its bytes can hold.
         """
-        self._bytes += len(data)
+        self._bytes = so_far
         data = self._tail + data
         position = 0
         while (box := _BOXES.search(data, position)) is not None:
@@ -87,25 +165,3 @@ class SampleCount:
     def _add(self, samples: int, free: bool) -> None:
         self._samples += samples
         self._free += samples if free else 0
-
-
-def first_box(data: bytes | bytearray) -> bytes | None:
-    """Name of the first box of an MP4 file that decides how it can be read.
-
-    That is `moov`, the index, or `mdat`, the samples; `None` if neither has begun yet.
-
-    Raises:
-        AudioError: a box has no size that a box can have.
-    """
-    position = 0
-    while len(data) >= position + 16:
-        size = int.from_bytes(data[position : position + 4], "big")
-        name = bytes(data[position + 4 : position + 8])
-        if name in (b"moov", b"mdat"):
-            return name
-        if size == 1:
-            size = int.from_bytes(data[position + 8 : position + 16], "big")
-        if size < 8:
-            raise AudioError(f"the M4A file is damaged: a {name!r} box of {size} bytes")
-        position += size
-    return None

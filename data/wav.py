@@ -28,8 +28,8 @@ _EXTENSIBLE = 0xFFFE
 _FORMAT_CHUNK_BYTES = 1024
 
 # Programs that write to a pipe cannot come back to fill in the length: they leave 0 or a value
-# near the limit (SoX 0x7ffff000, ALSA 0x80000000, FFmpeg 0xffffffff).
-_UNKNOWN_LENGTH = 0x7FFFF000
+# near a limit (SoX 0x7ffff000, ALSA 0x80000000, FFmpeg 0xffffffff), some less their header.
+_UNKNOWN_LENGTHS = (range(1), range(0x7FFFF000 - 0x1000, 0x80000001), range(0xFFFFF000, 1 << 32))
 
 
 class WavDecoder(AudioDecoder):
@@ -54,6 +54,7 @@ class WavDecoder(AudioDecoder):
     def _push(self, data: memoryview) -> Iterator[Samples]:
         if not self._in_data:
             self._header += data
+            self._skip(0)
             begin = self._read_chunks()
             if begin is None:
                 return
@@ -109,7 +110,7 @@ class WavDecoder(AudioDecoder):
     def _data_length(self, size: int) -> int | None:
         if self._long_length is not None and size == 0xFFFFFFFF:
             return self._long_length
-        return None if size == 0 or size >= _UNKNOWN_LENGTH else size
+        return None if any(size in unknown for unknown in _UNKNOWN_LENGTHS) else size
 
     def _read_format(self, chunk: bytes) -> SampleDecoder:
         if len(chunk) < 16:

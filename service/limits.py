@@ -11,6 +11,10 @@ def _limit(default: float, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+CLIENTS_SEND_BYTES = 1 << 16
+"""Audio that our own clients, the page and the HTTP endpoints send at once."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a server lets its clients do. ``help`` in each field's metadata says what it limits.

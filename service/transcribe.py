@@ -254,6 +254,8 @@ def opened(recording: Recording) -> Iterator[BinaryIO]:
         OSError: it cannot be read.
     """
     if isinstance(recording, str | os.PathLike):
+        if not os.fspath(recording):
+            raise FileNotFoundError(errno.ENOENT, "the name of a recording is empty")
         if Path(recording).is_dir():
             raise IsADirectoryError(
                 errno.EISDIR, f"is a folder; name its recordings: {recording}/*.flac"

@@ -8,6 +8,7 @@ really said.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import IO
 
 from ossicle.model.commands.options import ModelOption
@@ -95,8 +97,9 @@ def _server(model: str) -> Iterator[str]:
             env=without_settings(),
         )
         try:
-            _wait_until_serving(process, address, log)
-            yield address
+            with _ended_in_order():
+                _wait_until_serving(process, address, log)
+                yield address
         finally:
             process.terminate()
             try:
@@ -108,6 +111,22 @@ def _server(model: str) -> Iterator[str]:
         # Windows ends a process at once, with a code of its own; elsewhere it is asked to end.
         if process.returncode != 0 and os.name != "nt":
             raise DemoError(f"the server ended with code {process.returncode}: {_tail(log)}")
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """What asks this process to end raises an exception, so that no server is left behind."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _wait_until_serving(process: subprocess.Popen[bytes], address: str, log: IO[str]) -> None:

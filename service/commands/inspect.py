@@ -33,7 +33,7 @@ def inspect_command(
     ] = None,
     model: ModelOption = None,
     start: Annotated[
-        float, typer.Option(min=0, help="Seconds of the recording to leave out.")
+        float, typer.Option(min=0, max=1e6, help="Seconds of the recording to leave out.")
     ] = 0.0,
     seconds: Annotated[
         float, typer.Option(min=0.1, max=120, help="Seconds to draw at most, as one utterance.")

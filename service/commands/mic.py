@@ -25,7 +25,7 @@ from ossicle.service.commands.options import (
     ThreadsOption,
     with_search,
 )
-from ossicle.service.commands.output import errors_in_one_line, fail
+from ossicle.service.commands.output import complain, errors_in_one_line, fail
 from ossicle.service.commands.stream import CHUNK_SECONDS, SAMPLE_RATE, show
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def mic_command(
                 **search.request(),
             )
             show(_kept(results, captions) if captions else results, text)
+            if captions and captions.failure:
+                raise captions.failure
         if captions:
             print(f"written to {output}", file=sys.stderr)
         if microphone.failure:
@@ -142,10 +144,14 @@ def _caption_file(
 
 
 def _kept(results: Iterable[Result], captions: CaptionFile) -> Iterator[Result]:
+    """Results, each final written once it is shown; a full disk does not end what is being said."""
     for result in results:
-        if result.is_final:
-            captions.add(result)
         yield result
+        if result.is_final:
+            failed = captions.failure
+            captions.add(result)
+            if captions.failure and not failed:
+                complain(f"{one_line(captions.failure)}; the next utterance tries again")
 
 
 def _print_devices() -> None:

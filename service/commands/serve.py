@@ -17,7 +17,7 @@ from ossicle.service.commands.serving import Serving, banner, description
 from ossicle.service.commands.telemetry import TelemetryOptions, with_telemetry
 from ossicle.service.commands.web import WebOptions, with_web
 from ossicle.service.hangup import held
-from ossicle.service.limits import Limits, environment_variable, flag
+from ossicle.service.limits import CLIENTS_SEND_BYTES, Limits, environment_variable, flag
 from ossicle.service.telemetry.logs import LogFormat
 
 log = logging.getLogger(__name__)
@@ -113,12 +113,18 @@ def serve_command(
 
     Example: `ossicle serve --host 0.0.0.0 --tls-cert server.pem --tls-key server.key`
     """
+    if limits.max_message_bytes < CLIENTS_SEND_BYTES:
+        fail(
+            f"--max-message-bytes is {limits.max_message_bytes}; give {CLIENTS_SEND_BYTES} or "
+            "more: clients send so much at once",
+            USAGE,
+        )
     serving = Serving(
         models=tuple(model or ()),
         threads=threads or max(1, thread_count(0) // workers),
         decoder=decoder.value if decoder else None,
         beam_width=beam_width,
-        host=host,
+        host=f"[{host}]" if ":" in host and not host.startswith("[") else host,
         port=port,
         limits=limits,
         security=security,

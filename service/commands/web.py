@@ -51,6 +51,10 @@ class WebOptions:
     def config(self) -> WebConfig | None:
         """What a server is to be given."""
         origins = tuple(self.http_origin)
+        if origins and self.http is None:
+            raise ValueError(
+                f"--http-origin {origins[0]} lets a page use HTTP, which is not served: add --http"
+            )
         return None if self.http is None else WebConfig(self.http, origins)
 
 

@@ -21,6 +21,9 @@ class CaptionFile:
         ValueError: there is no format with this suffix.
         FileExistsError: there is such a file; captions of before are not written over.
         OSError: it cannot be written.
+
+    Attributes:
+        failure: why it has not all that was said, if it could not be written the last time.
     """
 
     def __init__(self, path: Path, model: ModelDescription) -> None:
@@ -34,14 +37,19 @@ class CaptionFile:
         self._model = model
         self._segments: list[Segment] = []
         self._seconds = 0.0
+        self.failure: OSError | None = None
         self._write()
 
     def add(self, result: Result) -> None:
-        """Take a final result, which has words."""
+        """Take a final result, which has words; the next one tries again what fails."""
         self._seconds = result.end
         if result.text:
             self._segments.append(segment_of(result.alternatives))
-        self._write()
+        try:
+            self._write()
+            self.failure = None
+        except OSError as error:
+            self.failure = error
 
     def _write(self) -> None:
         transcript = Transcript(

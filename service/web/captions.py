@@ -94,7 +94,10 @@ def read_transcript(body: bytes) -> Transcript:
     try:
         document = json.loads(body)
         segments = tuple(map(_segment, document["segments"]))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (
+        *(KeyError, TypeError, ValueError, AttributeError, RecursionError),
+        OverflowError,  # a whole number that no float can hold
+    ) as error:
         raise invalid(
             "the body is no transcript in JSON; send "
             '{"segments": [{"text": ..., "start": ..., "end": ..., "words": [...]}]}',
@@ -118,6 +121,7 @@ def _segment(document: dict[str, Any]) -> Segment:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("no text")
+    value.encode()  # half a surrogate pair, which JSON can write, is no text
     return value
 
 

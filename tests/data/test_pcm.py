@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -141,6 +142,28 @@ def test_live_wav_of_unknown_length(size: int, speech: Int16) -> None:
     rest = decoder.feed(speech[160:].tobytes())
     whole = np.concatenate([first, rest, decoder.finish()])
     np.testing.assert_array_equal(whole * 32768, speech)
+
+
+@pytest.mark.parametrize("size", [1000, 0x7FFFDFFF, 0x80000001, 0x90000000, 0xFFFFEFFF])
+def test_a_length_that_no_program_leaves_for_an_unknown_one_is_one(size: int) -> None:
+    """A recording of more than 2 GiB may have tags behind its samples: they are none."""
+    header = _wav(struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16), b"")[:-4]
+    with pytest.raises(AudioError, match=f"announces {size - 320} more bytes"):
+        push(header + struct.pack("<I", size) + bytes(320), [], Encoding.AUTO)
+
+
+def test_a_chunk_that_is_passed_over_takes_no_memory() -> None:
+    junk = b"RIFF\xff\xff\xff\xffWAVEJUNK" + struct.pack("<I", 0xFFFFFFF0)
+    block = bytes(1 << 20)
+    with open_decoder() as decoder:
+        decoder.feed(junk)
+        tracemalloc.start()
+        try:
+            for _ in range(32):
+                decoder.feed(block)
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

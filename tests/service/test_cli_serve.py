@@ -91,6 +91,18 @@ def test_a_limit_out_of_its_range_is_refused_by_its_flag() -> None:
     assert "--max-streams is 0" in result.stderr
 
 
+def test_a_server_takes_messages_as_large_as_our_clients_send() -> None:
+    result = runner.invoke(app, ["serve", "--max-message-bytes", "65535"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--max-message-bytes is 65535; give 65536 or more" in result.stderr
+
+
+def test_pages_without_http_are_refused() -> None:
+    result = runner.invoke(app, ["serve", "--http-origin", "https://asr.example.org"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "add --http" in result.stderr
+
+
 def test_a_port_that_is_taken_is_an_error_of_one_line(served: Served) -> None:
     port = served.address.rpartition(":")[2]
     run = subprocess.run([*COMMAND, "serve", "--port", port], capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -59,6 +60,19 @@ def test_what_is_set_for_other_servers_is_not_for_that_of_the_demonstration(
     monkeypatch.setenv("OSSICLE_TOKENS", "missing.json")
     with demo._server(str(find_model())) as address:
         assert address.startswith("127.0.0.1:")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")
+def test_the_server_goes_when_the_demonstration_is_told_to() -> None:
+    command = [sys.executable, "-u", "-m", "ossicle.service.cli", "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        address = re.match(r"server at 127\.0\.0\.1:(\d+)", run.stdout.readline())
+        run.terminate()
+        assert run.wait(30) == 143
+    assert address is not None
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(address[1]))) != 0
 
 
 def test_an_unknown_model_fails_the_demonstration() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -16,13 +18,16 @@ import numpy as np
 import pytest
 from ossicle.data.audio import read_audio
 from ossicle.data.pcm import to_linear16
+from ossicle.data.replacing import replacing
 from ossicle.data.sample import sample_path
 from ossicle.service.cli import app
-from ossicle.service.commands.mic import stop_at_interrupt
+from ossicle.service.commands.mic import _kept, stop_at_interrupt
+from ossicle.service.microphone import caption_file
+from ossicle.service.microphone.caption_file import CaptionFile
 from ossicle.service.microphone.level import LevelMeter
 from ossicle.service.microphone.sound_card import Microphone
 from ossicle.service.server import SpeechServer
-from ossicle.service.values import Finalize
+from ossicle.service.values import Alternative, Finalize, ModelDescription, Result, Word
 from typer.testing import CliRunner
 
 runner = CliRunner()
@@ -229,6 +234,67 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_said(
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert (tmp_path / "old.srt").read_text() == "what was said before"
+
+
+@pytest.mark.parametrize("failures", [1, 2, 100])
+def test_a_full_disk_does_not_end_what_is_being_said(
+    failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    output = tmp_path / "talk.txt"
+    captions = CaptionFile(output, ModelDescription("m", "", ("en",), 16_000, 0.16, 0.04, ()))
+    left = iter(range(failures))
+
+    @contextmanager
+    def full(path: Path) -> Iterator[Path]:
+        if next(left, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        with replacing(path) as part:
+            yield part
+
+    monkeypatch.setattr(caption_file, "replacing", full)
+    finals = []
+    for number, text in enumerate(("one", "two", "three")):
+        reading = Alternative(text, 0.9, (Word(text, number, number + 1.0),))
+        finals.append(
+            Result(text, True, number + 1.0, 0.9, 0.0, reading.words, (reading,), 0.0, "")
+        )
+    assert list(_kept(finals, captions)) == finals
+    assert capsys.readouterr().err.count("No space left on device") == 1
+    if failures < 3:
+        assert captions.failure is None
+        assert output.read_text() == "one\ntwo\nthree\n"
+    else:
+        assert captions.failure is not None
+        assert output.read_text() == ""
+
+
+def test_captions_that_could_not_be_written_are_told_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "talk.txt"
+    written = CaptionFile._write
+
+    def write(self: CaptionFile) -> None:
+        if self._segments:
+            raise OSError(errno.ENOSPC, "No space left on device", str(output))
+        written(self)
+
+    monkeypatch.setattr(CaptionFile, "_write", write)
+    result = runner.invoke(app, ["mic", "--output", str(output)])
+    assert result.exit_code == 1
+    assert "every day" in result.stdout
+    assert result.stderr.splitlines()[-1] == f"error: {output}: No space left on device"
+
+
+def test_devices_are_listed_by_their_names_whatever_is_in_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for place, name in ((1, "USB Audio [hw:1,0]"), (2, "Line [/dev/x]")):
+        monkeypatch.setitem(DEVICES[place], "name", name)
+    result = runner.invoke(app, ["mic", "--list-devices"])
+    assert result.exit_code == 0
+    assert "USB Audio [hw:1,0]" in result.stdout
+    assert "Line [/dev/x]" in result.stdout
 
 
 def test_a_request_for_a_final_comes_after_what_was_recorded_before_it() -> None:

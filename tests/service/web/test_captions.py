@@ -51,6 +51,8 @@ async def test_the_file_is_that_of_the_command_line(
         ("", {"segments": [{"text": "a", "start": -1, "end": 1}]}, "no transcript in JSON"),
         ("", {"segments": [{"text": "a", "start": "nan", "end": 1}]}, "no transcript in JSON"),
         ("", {"segments": [{"text": "a", "start": 0, "end": 1e306}]}, "no transcript in JSON"),
+        ("", {"segments": [{"text": "a", "start": 0, "end": 10**400}]}, "no transcript in JSON"),
+        ("", {"segments": [{"text": "\ud800", "start": 0, "end": 1}]}, "no transcript in JSON"),
         ("", {"segments": [{"text": "a", "start": 0, "end": 1, "words": [{}]}]}, "no transcript"),
         ("", "[" * 100_000, "no transcript in JSON"),
         ("", "x" * ((16 << 20) + 1), "more than 16777216 bytes"),
