@@ -49,6 +49,8 @@ _OPTIONS = {
 _ANNOUNCING = ("aiff", "ape", "au", "caf", "flac", "mov", "tta", "w64", "wv")
 _FILE_OPTIONS = {"format_whitelist": _FILE_DEMUXERS}
 _READ_BYTES = 1 << 14
+_LEAST_HOLE = 0.25  # seconds: clocks of containers are not that exact
+_MOST_SILENCE = 1800.0  # seconds in a recording, of which a few bytes could announce years
 _SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
 
 
@@ -72,9 +74,10 @@ def decode_container(
 ) -> Iterator[Samples]:
     """Decode a container to blocks of mono samples (N_i,) at 16 kHz as far as bytes are there.
 
-    The first audio stream is taken; pictures and video are passed over. A recording that is cut
-    short is noticed where the header gives its length or the codec frames its data (FLAC, M4A);
-    MP3, Ogg and WebM streams may end anywhere.
+    The first audio stream is taken; pictures and video are passed over. Where the sound begins
+    later than these, or has a hole, there is silence: times are those of the container. A recording
+    that is cut short is noticed where the header gives its length or the codec frames its data
+    (FLAC, M4A); MP3, Ogg and WebM streams may end anywhere.
 
     Args:
         source: The bytes, from the first on.
@@ -91,7 +94,7 @@ def decode_container(
     """
     name = container.name.split("_")[0] if container else ""
     known = _CODECS if container else av.codecs_available
-    seconds, reached = 0.0, 0.0  # of sound, and on the container's clock, which may leave holes
+    clock = _Clock()
     try:
         with av.open(
             source,
@@ -117,6 +120,8 @@ def decode_container(
                     "declare AUTO"
                 )
             announced = 0.0
+            if opened.start_time is not None:  # the sound may begin later than the pictures
+                clock.began = opened.start_time / av.time_base
             if (
                 opened.format.name.split(",")[0] in _ANNOUNCING
                 and stream.duration is not None
@@ -137,31 +142,61 @@ def decode_container(
                             f"channel(s) to {frame.sample_rate} Hz, {frame.layout.nb_channels}; "
                             "send its parts one by one"
                         )
-                    seconds += frame.samples / frame.sample_rate
-                    if frame.time is not None and stream.start_time is not None:
-                        begin = float(stream.start_time * (stream.time_base or 0))
-                        reached = frame.time - begin + frame.samples / frame.sample_rate
+                    for silence in clock.silence_before(frame):
+                        yield resampler.process(silence)
                     yield resampler.process(mix_to_mono(_frame_samples(frame)))
             if layout is not None:
                 yield resampler.flush()
     except (av.error.FFmpegError, IndexError) as error:  # of a stream that PyAV did not expect
         if not name:
             raise UnknownContainerError(_reason(error)) from error
-        if seconds == 0:
+        if clock.seconds == 0:
             raise AudioError(
                 f"this is not {name} audio that can be decoded ({_reason(error)}); "
                 "check the file or convert it to FLAC"
             ) from error
         raise AudioError(
-            f"the {name} audio is damaged or cut short after {seconds:.2f} s ({_reason(error)}); "
-            "send the whole recording"
+            f"the {name} audio is damaged or cut short after {clock.seconds:.2f} s "
+            f"({_reason(error)}); send the whole recording"
         ) from error
     # AAC's priming makes a recording longer, never shorter.
-    if max(seconds, reached) + 1e-3 < announced:
+    if clock.reached + 1e-3 < announced:
         raise AudioError(
-            f"the {name} audio is cut short: {seconds:.2f} s of the {announced:.2f} s that its "
-            "header announces; send the whole recording"
+            f"the {name} audio is cut short: {clock.reached:.2f} s of the {announced:.2f} s that "
+            "its header announces; send the whole recording"
         )
+
+
+class _Clock:
+    """The time of a container, to which the samples of its sound are kept by silence.
+
+    Attributes:
+        began: when the container begins, None until that is known.
+        seconds: of samples so far, silence included.
+        reached: seconds of the container so far, small holes included.
+    """
+
+    def __init__(self) -> None:
+        self.began: float | None = None
+        self.seconds = self.reached = 0.0
+        self._silence = 0.0  # seconds
+
+    def silence_before(self, frame: av.AudioFrame) -> Iterator[Samples]:
+        """Go on by a frame; the silence before it in blocks (N_i,), at its rate."""
+        rate, length = frame.sample_rate, frame.samples / frame.sample_rate
+        if frame.time is not None:
+            self.began = frame.time if self.began is None else self.began
+            hole = frame.time - self.began - self.seconds
+            if self._silence + hole > _MOST_SILENCE:
+                self.began, hole = frame.time - self.seconds, 0.0  # a clock that has leapt
+            samples = round(hole * rate) if hole >= _LEAST_HOLE else 0
+            for start in range(0, samples, rate):
+                yield np.zeros(min(rate, samples - start), dtype=np.float32)
+            self.seconds += samples / rate
+            self._silence += samples / rate
+            self.reached = frame.time - self.began + length
+        self.seconds += length
+        self.reached = max(self.reached, self.seconds)
 
 
 def _frames(

@@ -1,4 +1,4 @@
-"""Recordings whose sound is shorter than their pictures, or has holes."""
+"""Recordings whose sound is shorter than their pictures, begins later, or has holes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,21 @@ from ossicle.data.audio import AudioError, read_audio
 from recipes import Int16
 
 
-def film(speech: Int16, path: Path, container: str, *, pictures: float, hole: float = 0.0) -> Path:
-    """The recording as the sound of a film; the second half comes so many seconds late."""
+def film(
+    speech: Int16,
+    path: Path,
+    container: str,
+    *,
+    pictures: float,
+    begin: float = 0.0,
+    hole: float = 0.0,
+) -> Path:
+    """The recording as the sound of a film, of which the second half comes so many seconds later.
+
+    Args:
+        pictures: seconds of them.
+        begin: seconds before the sound.
+    """
     with av.open(path, "w", format=container) as out:
         sound = out.add_stream("aac", rate=16_000, layout="mono")
         picture = out.add_stream("mpeg4", rate=25)
@@ -24,11 +37,11 @@ def film(speech: Int16, path: Path, container: str, *, pictures: float, hole: fl
             image.pts, image.time_base = number, Fraction(1, 25)
             out.mux(picture.encode(image))
         out.mux(picture.encode(None))
-        for begin in range(0, len(speech), 1024):
-            frame = av.AudioFrame.from_ndarray(speech[None, begin : begin + 1024], layout="mono")
+        for start in range(0, len(speech), 1024):
+            frame = av.AudioFrame.from_ndarray(speech[None, start : start + 1024], layout="mono")
             frame.sample_rate, frame.time_base = 16_000, Fraction(1, 16_000)
-            late = hole if begin >= len(speech) // 2 else 0.0
-            frame.pts = begin + round(late * 16_000)
+            late = begin + (hole if start >= len(speech) // 2 else 0.0)
+            frame.pts = start + round(late * 16_000)
             out.mux(sound.encode(frame))
         out.mux(sound.encode(None))
     return path
@@ -45,11 +58,24 @@ def test_pictures_may_last_longer_than_the_sound(
 
 
 @pytest.mark.parametrize("container", ["matroska", "mp4", "mov", "mpegts"])
-def test_a_hole_in_the_sound_does_not_make_it_cut_short(
-    speech: Int16, tmp_path: Path, container: str
+@pytest.mark.parametrize(("begin", "hole"), [(3.0, 0.0), (0.0, 5.0), (3.0, 5.0), (0.1, 0.1)])
+def test_times_are_those_of_the_film(
+    speech: Int16, tmp_path: Path, container: str, begin: float, hole: float
 ) -> None:
-    heard = read_audio(film(speech, tmp_path / "film", container, pictures=1, hole=5))
-    assert len(heard) >= len(speech) - 2048
+    """Captions would else come seconds too early."""
+    path = film(speech, tmp_path / "film", container, pictures=1, begin=begin, hole=hole)
+    heard = read_audio(path)
+    before, between = (late if late > 1 else 0.0 for late in (begin, hole))
+    assert abs(len(heard) - len(speech) - 16_000 * (before + between)) < 4096
+    silent = np.abs(heard) < 1e-4
+    assert silent[: round(16_000 * max(before - 0.3, 0))].all()
+    middle = round(16_000 * before) + len(speech) // 2
+    assert silent[middle + 6000 : middle + round(16_000 * between) - 6000].all()
+
+
+def test_a_clock_that_leaps_makes_no_hours_of_silence(speech: Int16, tmp_path: Path) -> None:
+    path = film(speech, tmp_path / "film", "matroska", pictures=1, hole=36_000)
+    assert abs(len(read_audio(path)) - len(speech)) < 4096
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7])

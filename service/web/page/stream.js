@@ -112,6 +112,8 @@ export class Stream {
     let position = Math.round(origin * this.audio.bytesPerSecond);
     for (;;) {
       const bytes = await this.audio.read(position, isOpen);
+      // What was to be sent next was dropped: another connection begins with what is left.
+      if (this.audio.bytesPerSecond && position < this.audio.start) socket.close();
       while (isOpen() && socket.bufferedAmount > MOST_BUFFERED) {
         await new Promise((resolve) => { setTimeout(resolve, 20); });
       }
