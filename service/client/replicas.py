@@ -35,6 +35,14 @@ def parse_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
     for address in parsed:
         if address.startswith(("http://", "https://")) or ":" not in address:
             raise ValueError(f"the address {address!r} is not HOST:PORT, as localhost:50051 is")
+        host, _, port = address.rpartition(":")
+        if port.isdigit() and int(port) > 65535:
+            raise ValueError(f"the address {address!r} has the port {port}; ports end at 65535")
+        if host.count(":") > 1 and "[" not in host:
+            raise ValueError(
+                f"the address {address!r} has colons in its host; give [{host}]:{port}, or "
+                f"[{address}]:50051"
+            )
     return tuple(dict.fromkeys(parsed))
 
 

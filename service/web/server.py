@@ -170,7 +170,10 @@ class WebServer:
             if error.status < 400:
                 raise
             message = f"{request.method} {request.path}: {error.reason}; see docs/websocket.md"
-            return web.json_response(error_json(error.status, message), status=error.status)
+            allow = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+            return web.json_response(
+                error_json(error.status, message), status=error.status, headers=allow
+            )
         finally:
             self._active -= 1
             if not self._active:

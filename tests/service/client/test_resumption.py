@@ -157,6 +157,13 @@ def test_addresses_come_with_commas_or_in_a_list() -> None:
     for wrong in ("", "a:1,", [], ["a:1", ""]):
         with pytest.raises(ValueError, match="give HOST:PORT"):
             parse_addresses(wrong)
+    assert parse_addresses("[::1]:50051") == ("[::1]:50051",)
+    for wrong, message in (
+        ("a:65536", "ports end at 65535"),
+        ("fe80::1:2", r"\[fe80::1:2\]:50051"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse_addresses(wrong)
 
 
 # With servers that do what a test tells them

@@ -88,6 +88,10 @@ def test_a_recording_that_has_changed_and_one_asked_for_again_are_done_again(
     later = (tmp_path / "out" / "short.txt").stat().st_mtime_ns + 10**9
     os.utime(recording, ns=(later, later))
     assert run() == "done"
+    # By a clock that is years ahead, no transcript would ever be later than its recording.
+    years = later + 10**17
+    os.utime(recording, ns=(years, years))
+    assert run() == "passed over"
 
 
 def test_what_is_passed_over_is_told_on_standard_error_unless_quiet(

@@ -98,6 +98,7 @@ async def test_what_is_not_there_is_an_error_in_json(
 ) -> None:
     async with http.request(method, tiny.page + path) as response:
         assert response.status == status
+        assert ("Allow" in response.headers) == (status == 405)
         assert (await response.json())["error"]["type"] == "invalid_request_error"
 
 
