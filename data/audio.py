@@ -170,13 +170,19 @@ def _decoded(source: str | os.PathLike[str] | bytes | BinaryIO) -> Iterator[Samp
 def _decoded_by_seeking(file: BinaryIO) -> Generator[Samples, None, bool]:
     """Decode a file whose bytes cannot be taken as they come.
 
-    That is MP4, whose index may be behind gigabytes of video, and what FFmpeg must look at.
+    That is MP4, whose index may be behind gigabytes of video, and what FFmpeg must look at: AAC
+    behind a tag, say, or MP3 that begins in the midst of a frame.
 
     Returns:
         Whether it was such a file; of any other nothing was read.
     """
     if not file.seekable() or file.tell():
         return False
+    start = 0
+    while size := id3_bytes(file.read(HEAD_BYTES)):
+        start += size
+        file.seek(start)
+    file.seek(start)
     head = file.read(HEAD_BYTES)
     file.seek(0)
     container = container_of(head)
@@ -184,7 +190,7 @@ def _decoded_by_seeking(file: BinaryIO) -> Generator[Samples, None, bool]:
         return False
     heard = False
     try:
-        for block in decode_container(file, container):
+        for block in decode_container(_Behind(file, start) if start else file, container):
             heard = heard or len(block) > 0
             yield block
     except UnknownContainerError:
@@ -192,6 +198,33 @@ def _decoded_by_seeking(file: BinaryIO) -> Generator[Samples, None, bool]:
     if not heard:
         file.seek(0)
     return heard
+
+
+class _Behind:
+    """A file from a position on, which is told nothing of what is before it.
+
+    Args:
+        file: one that can seek.
+        start: the position in bytes.
+    """
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        self._file = file
+        self._start = start
+        file.seek(start)
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes; none at the end."""
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a position, counted from the start; returns it."""
+        from_start = self._start if whence == os.SEEK_SET else 0
+        return self._file.seek(offset + from_start, whence) - self._start
+
+    def tell(self) -> int:
+        """The position, counted from the start."""
+        return self._file.tell() - self._start
 
 
 class _HeaderDecoder(AudioDecoder):
@@ -222,6 +255,11 @@ class _HeaderDecoder(AudioDecoder):
 
     def _flush(self) -> Iterator[Samples]:
         if self._inner is None:
+            if self._tag:
+                raise AudioError(
+                    f"the recording ends inside its ID3 tag, which announces {self._tag} more "
+                    "bytes; send the whole recording"
+                )
             if not self._head:
                 return
             self._inner = self._open(self._head)

@@ -29,7 +29,7 @@ _DEMUXERS = {
 }
 # Containers that only a file on this machine may have. FFmpeg would open playlists, too, which name
 # other files and addresses.
-_FILE_DEMUXERS = "aac,aiff,amr,ape,asf,au,avi,caf,flv,mov,mpeg,mpegts,mxf,tta,w64,wv"
+_FILE_DEMUXERS = "aac,aiff,amr,ape,asf,au,avi,caf,flv,mov,mp3,mpeg,mpegts,mxf,tta,w64,wv"
 # Codecs that recordings of speech come in; FFmpeg has hundreds more, seldom looked at by anybody.
 _CODECS = (
     *("aac", "ac3", "alac", "amrnb", "amrwb", "dca", "eac3", "flac", "mp1float", "mp2float"),

@@ -24,7 +24,7 @@ from ossicle.data.audio import (
     read_audio,
     stream_audio,
 )
-from recipes import Recipe, encode
+from recipes import Int16, Recipe, encode
 
 Samples = npt.NDArray[np.float32]
 
@@ -455,6 +455,45 @@ def test_use_after_finish_is_refused(recordings: dict[str, bytes]) -> None:
     decoder.finish()
     with pytest.raises(RuntimeError, match="open another"):
         decoder.feed(b"more")
+
+
+def id3(size: int) -> bytes:
+    return (
+        b"ID3\x04\x00\x00" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + bytes(size)
+    )
+
+
+@pytest.mark.parametrize("before", [id3(30), id3(30) + id3(5000)], ids=["one", "two"])
+@pytest.mark.parametrize("name", ["aac", "mp3", "mp3-stereo-48k"])
+def test_files_behind_tags_are_read(
+    recordings: dict[str, bytes], speech: Int16, tmp_path: Path, name: str, before: bytes
+) -> None:
+    path, plain = tmp_path / "tagged", tmp_path / "plain"
+    if name == "aac":
+        encode(speech, Recipe("adts", "aac"), plain)
+    else:
+        plain.write_bytes(recordings[name])
+    path.write_bytes(before + plain.read_bytes())
+    np.testing.assert_array_equal(read_audio(path), read_audio(plain))
+
+
+@pytest.mark.parametrize("tag", [b"", id3(30)])
+@pytest.mark.parametrize("damage", ["padding", "cut"])
+def test_mp3_files_may_begin_anywhere(
+    recordings: dict[str, bytes], tmp_path: Path, tag: bytes, damage: str
+) -> None:
+    data = recordings["mp3"]
+    path = tmp_path / "ripped.mp3"
+    path.write_bytes(tag + (bytes(200) + data if damage == "padding" else data[1000:]))
+    whole = read_audio(data)
+    assert abs(len(read_audio(path)) - len(whole)) < 0.5 * 16_000
+
+
+def test_a_recording_that_ends_inside_its_tag_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp3"
+    path.write_bytes(id3(1000)[:500])
+    with pytest.raises(AudioError, match="announces 510 more bytes"):
+        read_audio(path)
 
 
 def test_missing_file_and_bad_block(tmp_path: Path) -> None:
