@@ -20,7 +20,7 @@ from ossicle.data.bucketing import BucketSampler
 from ossicle.data.cache import PcmCache
 from ossicle.data.leaks import LeakRules
 from ossicle.data.manifest import iterate_manifest, read_manifest
-from ossicle.data.recordings import Item, Recordings, Teacher, collate
+from ossicle.data.recordings import Item, Listener, Recordings, collate
 from ossicle.data.shared_text import HeldOutText
 from ossicle.data.text import FRAME_SAMPLES, Tokenizer, fits_in_frames, normalize
 from torch.utils.data import DataLoader
@@ -162,7 +162,7 @@ class SpeechDataModule(pl.LightningDataModule):
         seed: int,
         tokenizer: Tokenizer | None = None,
         rules: LeakRules | None = None,
-        teacher: Teacher | None = None,
+        teacher: Listener | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         super().__init__()

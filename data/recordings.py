@@ -54,7 +54,7 @@ class Item(NamedTuple):
     taught: NDArray[np.float32] | None = None
 
 
-Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Listener = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Samples (N,) -> what it hears in each whole or begun frame of 40 ms, (U, D)."""
 
 
@@ -75,7 +75,7 @@ class Recordings(Dataset[Item]):
         *,
         seed: int = 0,
         augmenter: Augmenter | None = None,
-        teacher: Teacher | None = None,
+        teacher: Listener | None = None,
     ) -> None:
         self._caches = caches
         self._rows = rows
