@@ -158,9 +158,9 @@ def time_steps(networks: Sequence[Contender]) -> dict[str, float]:
         for _ in range(TIMING_ROUNDS):
             for name, module in modules.items():
                 begin = time.process_time()
-                log_probs, frames = module.forward_batch(batch, augmented=True)
+                heard, frames = module.hear_batch(batch, augmented=True)
                 optimizers[name].zero_grad()
-                module.loss(log_probs, frames, batch)[0].backward()  # type: ignore[no-untyped-call]
+                module.loss(heard, frames, batch)[0].backward()  # type: ignore[no-untyped-call]
                 optimizers[name].step()
                 best[name] = min(best[name], time.process_time() - begin)
         return best
