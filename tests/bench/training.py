@@ -20,7 +20,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 from ossicle.data.bucketing import BucketSampler
-from ossicle.data.datamodule import Batch, SpeechDataModule, collate
+from ossicle.data.datamodule import SpeechDataModule
+from ossicle.data.recordings import Batch, collate
 from ossicle.model.config import SAMPLE_RATE
 from ossicle.model.training.allocator import keep_freed_memory
 from ossicle.model.training.config import TrainingConfig
