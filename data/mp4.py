@@ -24,7 +24,6 @@ _BOX_BYTES = 20
 _BOXES = re.compile(rb"(stsz|stz2|stts|elst|trun|cmov)", re.DOTALL)
 _SAMPLE_FIELDS = 0xF00
 
-
 # Boxes in a row: as many as this, and one for so many bytes. Each costs time.
 _FREE_BOXES = 1000
 _BYTES_PER_BOX = 64
@@ -78,14 +77,15 @@ class Mp4Boxes:
         whole = 16 if size == 1 else 8
         if size == 1:
             size = int.from_bytes(header[8:], "big")
-        if size < whole and not (size == 0 and self.first):
-            if self.first is None and name not in (b"moov", b"mdat"):
+        decides = self.first is None and name in (b"moov", b"mdat")
+        if size < whole:  # it has no end, as only a last one may
+            if self.first is None and not decides:
                 raise AudioError(f"the M4A file is damaged: a {name!r} box of {size} bytes")
             size = 0
         self._boxes += 1
         if self._boxes > _FREE_BOXES + self._bytes // _BYTES_PER_BOX:
             raise AudioError(f"the M4A file is damaged: {self._boxes} boxes in {self._bytes} bytes")
-        if self.first is None and name in (b"moov", b"mdat"):
+        if decides:
             self.first = name
         self._is_sound = name == b"mdat"
         self._left = size - whole if size else None

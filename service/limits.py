@@ -12,7 +12,10 @@ def _limit(default: float, text: str) -> Any:
 
 
 CLIENTS_SEND_BYTES = 1 << 16
-"""Audio that our own clients, the page and the HTTP endpoints send at once."""
+"""Audio that our own clients, the page and the HTTP endpoints send at once, in one message.
+
+No server has a lower limit, and a partial may come between two.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
-"""What training minimises: CTC, the disagreement of two views of the same speech, and what a pupil
-has not yet learnt of what its teacher hears."""
+"""What training minimises: CTC, the disagreement of two views, what is unlearnt of a teacher."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.pcm import to_linear16
+from ossicle.service.limits import CLIENTS_SEND_BYTES
 from ossicle.service.values import Finalize
 from ossicle.speech.v1 import speech_pb2 as pb
 
@@ -21,9 +22,6 @@ Audio = bytes | str | os.PathLike[str] | Array
 
 Chunk = bytes | Array | Finalize
 """A piece of a stream: bytes cut anywhere, or samples; or a request for a final result now."""
-
-# Well below any server's limit on a message, and small enough for a partial between two.
-_CHUNK_BYTES = 64 * 1024
 
 
 def recording_bytes(audio: Audio, config: pb.RecognitionConfig) -> bytes:
@@ -67,8 +65,8 @@ def parts(chunk: Chunk, config: pb.RecognitionConfig) -> Iterator[bytes | Finali
             f"a chunk of audio is {type(chunk).__name__}; give bytes, a numpy array or Finalize()"
         )
     view = memoryview(chunk).cast("B")
-    for start in range(0, len(view), _CHUNK_BYTES):
-        yield bytes(view[start : start + _CHUNK_BYTES])
+    for start in range(0, len(view), CLIENTS_SEND_BYTES):
+        yield bytes(view[start : start + CLIENTS_SEND_BYTES])
 
 
 def _array_bytes(samples: NDArray[Any], config: pb.RecognitionConfig) -> bytes:

@@ -8,7 +8,6 @@ really said.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from ossicle.model.commands.options import ModelOption
 from ossicle.service.commands.live_text import LiveText
 from ossicle.service.commands.options import local_model
 from ossicle.service.commands.output import complain, errors_in_one_line
+from ossicle.service.commands.signals import heeded
 from ossicle.service.commands.stream import show, spoken_now, stream_samples
 from ossicle.service.environment import without_settings
 
@@ -97,7 +97,7 @@ def _server(model: str) -> Iterator[str]:
             env=without_settings(),
         )
         try:
-            with _ended_in_order():
+            with heeded(("SIGTERM", "SIGHUP"), _leave):
                 _wait_until_serving(process, address, log)
                 yield address
         finally:
@@ -113,20 +113,9 @@ def _server(model: str) -> Iterator[str]:
             raise DemoError(f"the server ended with code {process.returncode}: {_tail(log)}")
 
 
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """What asks this process to end raises an exception, so that no server is left behind."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, leave) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Answer what asks this process to end by an exception, so that no server is left behind."""
+    raise SystemExit(128 + number)
 
 
 def _wait_until_serving(process: subprocess.Popen[bytes], address: str, log: IO[str]) -> None:

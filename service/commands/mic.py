@@ -26,6 +26,7 @@ from ossicle.service.commands.options import (
     with_search,
 )
 from ossicle.service.commands.output import complain, errors_in_one_line, fail
+from ossicle.service.commands.signals import heeded
 from ossicle.service.commands.stream import CHUNK_SECONDS, SAMPLE_RATE, show
 
 if TYPE_CHECKING:
@@ -224,13 +225,5 @@ def stop_at_interrupt() -> Iterator[threading.Event]:
         signal.signal(number, before[number])
 
     # Ended at once, it would leave a terminal that shows no typing, and lose the last words.
-    names = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not on Windows
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # What is ignored, as nohup has it, stays so.
-    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heeded}
-    try:
+    with heeded(("SIGINT", "SIGTERM", "SIGHUP"), interrupt) as before:
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

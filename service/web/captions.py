@@ -94,9 +94,14 @@ def read_transcript(body: bytes) -> Transcript:
     try:
         document = json.loads(body)
         segments = tuple(map(_segment, document["segments"]))
+    # No float can hold every whole number: that is an overflow, an ArithmeticError.
     except (
-        *(KeyError, TypeError, ValueError, AttributeError, RecursionError),
-        OverflowError,  # a whole number that no float can hold
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        ArithmeticError,
     ) as error:
         raise invalid(
             "the body is no transcript in JSON; send "

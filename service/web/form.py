@@ -11,11 +11,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ossicle.model.runtime import ModelInfo
 from ossicle.service import convert
 from ossicle.service.errors import invalid
+from ossicle.service.limits import CLIENTS_SEND_BYTES
 from ossicle.service.models import Models
 from ossicle.speech.v1 import speech_pb2 as pb
 
-# Each is passed on as one message.
-_CHUNK_BYTES = 1 << 16
 # The longest is a prompt.
 _FIELD_BYTES = 1 << 15
 
@@ -83,7 +82,7 @@ class TranscriptionForm:
                     self.param = "prompt" if self.phrases else "file"
                     yield self._opening()
                     self.param = "file"
-                    while chunk := await part.read_chunk(_CHUNK_BYTES):
+                    while chunk := await part.read_chunk(CLIENTS_SEND_BYTES):
                         yield pb.StreamingRecognizeRequest(audio_content=bytes(chunk))
                 else:
                     self._take(part.name, await _text(part), models)
@@ -167,7 +166,7 @@ class TranscriptionForm:
 
 async def _text(part: BodyPartReader) -> str:
     content = bytearray()
-    while chunk := await part.read_chunk(_CHUNK_BYTES):
+    while chunk := await part.read_chunk(CLIENTS_SEND_BYTES):
         content += chunk
         if len(content) > _FIELD_BYTES:
             raise invalid(f"{part.name} has more than {_FIELD_BYTES} bytes; send less")

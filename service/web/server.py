@@ -170,7 +170,7 @@ class WebServer:
             if error.status < 400:
                 raise
             message = f"{request.method} {request.path}: {error.reason}; see docs/websocket.md"
-            allow = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
             return web.json_response(
                 error_json(error.status, message), status=error.status, headers=allow
             )
