@@ -12,7 +12,7 @@ CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = sys.version_info; (3, 10) <= v < (
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format stubs wheels clean
+.PHONY: help demo serve test check format stubs docs wheels clean
 
 help:  ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,10 @@ format: $(DEV)/installed  ## Format the code and sort the imports.
 stubs: $(DEV)/installed  ## Generate the gRPC stubs and docs/grpc.md anew from the contract.
 	$(DEV)/bin/python proto/generate.py
 	$(DEV)/bin/python proto/reference.py
+
+docs: $(DEV)/installed  ## Write docs/commands.md anew from what the commands say of themselves.
+	$(DEV)/bin/typer ossicle.service.cli utils docs --name ossicle \
+		--title "Every command and option" --output docs/commands.md
 
 wheels:  ## Check that the base install needs no compiler anywhere (asks the package index).
 	$(PYTHON) tests/packaging/check_wheels.py

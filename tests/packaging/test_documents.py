@@ -1,6 +1,9 @@
 """The documents that repeat what the code says must say the same."""
 
 import re
+import shlex
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -73,3 +76,16 @@ def test_the_handbook_has_every_chapter() -> None:
     contents = (REPOSITORY / "docs/README.md").read_text(encoding="utf-8")
     for chapter in REPOSITORY.glob("docs/*.md"):
         assert chapter.name == "README.md" or f"]({chapter.name})" in contents, chapter.name
+
+
+def test_the_page_of_commands_says_what_they_say_of_themselves(tmp_path: Path) -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8").replace("\\\n", "")
+    written = re.search(r"bin/typer (.+ --output) (\S+)\n", makefile)
+    assert written
+    command, page = written.groups()
+    new = tmp_path / "commands.md"
+    subprocess.run(
+        [sys.executable, "-m", "typer", *shlex.split(command), str(new)], check=True, timeout=120
+    )
+    said = new.read_text(encoding="utf-8")
+    assert said == (REPOSITORY / page).read_text(encoding="utf-8"), "run make docs"
