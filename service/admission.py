@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Callable
+from copy import copy
 
 from .capacity import Capacity
 from .stream import Stream
@@ -78,8 +79,7 @@ class Admission:
             EngineStopped: that is so.
         """
         with self._lock:
-            if self._end:
-                raise self._end
+            self._check_open()
 
     def check_room(self) -> None:
         """Nothing, if another stream would be admitted now; raises as `admit`."""
@@ -126,9 +126,13 @@ class Admission:
     def _served(self) -> list[Stream]:
         return [stream for stream in self._streams.values() if not stream.cancelled]
 
-    def _check_room(self) -> None:
+    def _check_open(self) -> None:
         if self._end:
-            raise self._end
+            # One of its own for each caller: an exception remembers all whom it went through.
+            raise copy(self._end)
+
+    def _check_room(self) -> None:
+        self._check_open()
         if not self._free or len(self._served()) >= self.slots:
             raise NoFreeSlot(f"all {self.slots} streams are taken")
         if self._capacity is None:

@@ -54,6 +54,14 @@ class AioStream:
             lambda: call(self._room.set),
         )
 
+    @property
+    def ended(self) -> bool:
+        """Whether it takes no more: what is written then goes nowhere.
+
+        Its reader may not have been told yet.
+        """
+        return self._ended or self._stream is None or self._stream.ended
+
     async def write(self, samples: NDArray[np.float32]) -> None:
         """Queue samples, (N,), after waiting for room."""
         await self._wait_for_room()

@@ -15,7 +15,7 @@ from ossicle.data.audio import Encoding
 from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig, Phrase, Search
 from ossicle.model.decoding.hypothesis import Word
-from ossicle.model.decoding.phrases import MOST_PHRASES, check_phrases
+from ossicle.model.decoding.phrases import MOST_PHRASES, check_boost, check_phrases
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .durations import duration, seconds
@@ -64,6 +64,7 @@ _UTTERANCE_ENDS = {
 MAX_PREVIOUS_CHARACTERS = 20_000
 # One at a time, whoever asks: it is Python's work, for which the engine would have to wait.
 _PHRASES = ThreadPoolExecutor(1, "ossicle-phrases")
+_ALL = object()  # of them have been looked at
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,13 @@ def decoding_config(
         )
     search = _SEARCHES[decoder.type] or default.search
     own_width = 0 if search == "greedy" else default.beam_width
-    phrases = tuple(
-        Phrase(phrase, context.boost if context.HasField("boost") else DEFAULT_BOOST)
-        for context in config.speech_contexts
-        for phrase in context.phrases
-    )
+    phrases = _phrases(config)
     chosen = DecodingConfig(search, decoder.beam_width or own_width, phrases)
     field = "speech_contexts"
     try:
+        for context in config.speech_contexts:
+            if not context.phrases:
+                check_boost(context.boost)
         check_phrases(phrases)
         field = "decoder"
         decoding.check(chosen)
@@ -192,9 +192,11 @@ def decoding_config(
 async def checked_decoding(
     config: pb.RecognitionConfig, model: ServedModel, default: DecodingConfig
 ) -> DecodingConfig:
-    """As `decoding_config`; phrases are looked at, which may take a second, in another thread.
+    """As `decoding_config`; phrases are looked at, which may take seconds, in another thread.
 
-    What was made of them is remembered, so that the event loop need not make it.
+    A few at a time, so that whoever has few need not wait for whoever has many, and nothing goes
+    on for a call that has ended. What was made of them is remembered, so that the event loop need
+    not make it.
 
     Raises:
         ServiceError: as `decoding_config`.
@@ -210,7 +212,19 @@ async def checked_decoding(
         decoding.decoder(chosen)
         return chosen
 
-    return await asyncio.get_running_loop().run_in_executor(_PHRASES, checked)
+    loop = asyncio.get_running_loop()
+    looking_up = decoding.look_up(_phrases(config))
+    while await loop.run_in_executor(_PHRASES, next, looking_up, _ALL) is not _ALL:
+        pass
+    return await loop.run_in_executor(_PHRASES, checked)
+
+
+def _phrases(config: pb.RecognitionConfig) -> tuple[Phrase, ...]:
+    return tuple(
+        Phrase(phrase, context.boost if context.HasField("boost") else DEFAULT_BOOST)
+        for context in config.speech_contexts
+        for phrase in context.phrases
+    )
 
 
 def audio_settings(config: pb.RecognitionConfig) -> AudioSettings:
@@ -268,10 +282,10 @@ def streaming_session(
             f"previous_transcripts have {characters} characters, more than the "
             f"{MAX_PREVIOUS_CHARACTERS} allowed; send the latest only"
         )
-    durations = {
-        field.name: seconds(value) for field, value in config.endpointing_config.ListFields()
-    }
     try:
+        durations = {
+            field.name: seconds(value) for field, value in config.endpointing_config.ListFields()
+        }
         endpointing = EndpointConfig(**durations)
     except ValueError as error:
         raise invalid(f"endpointing_config: {error}") from error

@@ -96,17 +96,18 @@ class EndpointDetector:
         self._speech_end = frames(SPEECH_END_SECONDS)
         self.reset()
 
-    def reset(self, context: int = 0) -> None:
+    def reset(self, context: int = 0, *, in_speech: bool = False) -> None:
         """Start over.
 
         Args:
-            context: frames before the next one, in which speech was under way; 0: in silence.
+            context: frames before the next one that were heard before.
+            in_speech: whether speech was under way there.
         """
         self._start = self._frame = context
         self._silent_frames = 0
         self._last_token = context - 1
         self._after_separator = False
-        self.in_speech = context > 0
+        self.in_speech = in_speech
         self._first_token: int | None = None
 
     def note_word(self) -> None:

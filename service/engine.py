@@ -19,6 +19,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -407,4 +408,4 @@ class Engine:
     def _end_all(self, end: EngineStopped) -> None:
         for stream in self._admission.end(end):
             stream.ended = True
-            self._tell_end(stream, end)
+            self._tell_end(stream, copy(end))

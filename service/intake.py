@@ -81,12 +81,12 @@ class AudioIntake:
     ) -> None:
         loop = asyncio.get_running_loop()
         self._whole = False
-        while True:
+        while not stream.ended:  # what comes after that, nobody would hear
             if inline:
                 block = next(blocks, None)
             else:
                 block = await loop.run_in_executor(self._pool, next, blocks, None)
             if block is None:
+                self._whole = True
                 break
             await stream.write(block)
-        self._whole = True

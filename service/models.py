@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import Context
 
 from ossicle.model.decoding.decoders import Decoding, DecodingConfig
 from ossicle.model.folder import LoadedModel
@@ -239,7 +240,8 @@ class Models:
     def _release_if_unused(self, model: ServedModel) -> None:
         if model.retired and not model.streams and model in self._retired:
             self._retired.remove(model)
-            task = asyncio.ensure_future(_release(model))
+            # The call that used it last has nothing to do with the rest, nor has its log context.
+            task = Context().run(asyncio.ensure_future, _release(model))
             self._releasing.add(task)
             task.add_done_callback(self._releasing.discard)
 

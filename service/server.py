@@ -217,7 +217,8 @@ class SpeechServer:
     async def stop(self) -> None:
         """Admit nobody, send the last final of every stream, then stop.
 
-        Takes at most the grace of the limits and the time of one step.
+        Takes at most the grace of the limits and the time of one step. The process lasts until
+        models that are being read anew are there, too.
         """
         await self._health.enter_graceful_shutdown()
         self.telemetry.metrics.set_serving(False)

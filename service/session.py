@@ -103,7 +103,7 @@ class Session:
         self.finished = False
         if config.context:
             context = round(config.context / info.frame_seconds)
-            self._start_segment(context * self._frame, context)
+            self._start_segment(context * self._frame, context, in_speech=True)
 
     @property
     def position(self) -> int:
@@ -140,7 +140,7 @@ class Session:
     def settle(self) -> list[Event]:
         """Answer the requests for a final that no audio precedes."""
         events: list[Event] = []
-        while self._boundaries and self._boundaries[0] == self._segment and not self.finished:
+        while self._boundaries and self._boundaries[0] <= self._segment and not self.finished:
             events += self._end_by_boundary(0)
         return events
 
@@ -244,7 +244,9 @@ class Session:
                 undecoded = i
                 context = min(self._decoded(frame) // self._frame, self._most_context)
                 events += self._end_by_rule(frame, UtteranceEnd.MAX_DURATION, context)
-                self._start_segment(self._position(frame), context)
+                # It may have been cut in a pause, whose begin was told.
+                in_speech = self._detector.in_speech
+                self._start_segment(self._position(frame), context, in_speech=in_speech)
                 return events
             signals = self._detector.advance(
                 silence[i], token != BLANK and not separator, separator
@@ -388,15 +390,16 @@ class Session:
         self._utterance = position
         self._partial = ""
 
-    def _start_segment(self, position: int, context: int = 0) -> None:
+    def _start_segment(self, position: int, context: int = 0, *, in_speech: bool = False) -> None:
         """Start an utterance at ``position``, and feed the network afresh.
 
         Args:
             position: of the utterance.
-            context: frames before it that the network hears, in which speech is under way.
+            context: frames before it that the network hears.
+            in_speech: whether speech is under way there.
         """
         self._start_utterance(position)
-        self._detector.reset(context)
+        self._detector.reset(context, in_speech=in_speech)
         self._segment = position - context * self._frame
         self._context = context
         self._fed = 0
@@ -404,7 +407,11 @@ class Session:
 
     def _pass_boundary(self) -> None:
         position = self._boundaries.popleft()
-        self._start_segment(position)
+        if position < self._utterance:  # in the context, which stays one
+            context = (self._utterance - position) // self._frame
+            self._start_segment(self._utterance, context, in_speech=True)
+        else:
+            self._start_segment(position)
         self.finished = self.finished or (self._closed and not self._boundaries)
 
     def _position(self, frame: int) -> int:

@@ -93,7 +93,9 @@ class StreamingCall:
     ) -> None:
         """Answer a stream that has been opened, with the model that it chose."""
         convert.check_config(config.config, model.info, self._models.loaded)
-        decoding = await convert.checked_decoding(config.config, model, self._search)
+        decoding = await self._while_it_may_last(
+            convert.checked_decoding(config.config, model, self._search)
+        )
         session = convert.streaming_session(config, decoding)
         answer = convert.answer_settings(config.config, config)
         intake = AudioIntake(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ __all__ = ["Decoding", "DecodingConfig", "DecodingSettings", "Phrase", "Search",
 SETTINGS = "decoding.json"
 LANGUAGE_MODEL = "lm.ngram"
 WIDEST_BEAM = 256
+_LOOKED_UP_AT_ONCE = 16  # words: some 40 ms
 _MATCHERS = 16  # lists of phrases whose automata are kept: many streams use the same
 
 Search = Literal["beam", "greedy"]
@@ -262,6 +264,22 @@ class Decoding:
                     f"the model {self._info.name} cannot spell the phrase {phrase.text[:40]!r}: "
                     f"it has no token for {', '.join(sorted(strange))}"
                 )
+
+    def look_up(self, phrases: Sequence[Phrase]) -> Iterator[None]:
+        """Find out how phrases are written in tokens, which `check` and `decoder` then know.
+
+        A thousand words that no dictionary has take seconds; between any few of them this can be
+        paused, or left. Phrases that are refused are not looked up.
+        """
+        try:
+            check_phrases(phrases)
+        except ValueError:  # which `check` will say
+            return
+        words = chain.from_iterable(spoken(phrase.text).split() for phrase in phrases)
+        for number, word in enumerate(words, 1):
+            self.write(word)
+            if number % _LOOKED_UP_AT_ONCE == 0:
+                yield
 
     def _search(self, config: DecodingConfig) -> Search:
         if config.search:

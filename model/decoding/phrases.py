@@ -55,6 +55,19 @@ def spoken(text: str) -> str:
     return normalize(text)
 
 
+def check_boost(boost: float, whose: str = "") -> None:
+    """Refuse what is no boost.
+
+    Args:
+        whose: it is, for the message.
+
+    Raises:
+        ValueError: it is not 0 to 20.
+    """
+    if not 0.0 <= boost <= LARGEST_BOOST:  # also refuses what is not a number
+        raise ValueError(f"the boost {whose}is {boost}; give 0 to {LARGEST_BOOST:.0f}")
+
+
 def check_phrases(phrases: Sequence[Phrase]) -> None:
     """Refuse phrases that cannot be listened for.
 
@@ -69,11 +82,7 @@ def check_phrases(phrases: Sequence[Phrase]) -> None:
     _check_length(sum(len(phrase.text) for phrase in phrases))
     for phrase in phrases:
         quoted = phrase.text[:_QUOTED]
-        if not 0.0 <= phrase.boost <= LARGEST_BOOST:  # also refuses what is not a number
-            raise ValueError(
-                f"the boost of the phrase {quoted!r} is {phrase.boost}; "
-                f"give 0 to {LARGEST_BOOST:.0f}"
-            )
+        check_boost(phrase.boost, f"of the phrase {quoted!r} ")
         if not spoken(phrase.text):
             raise ValueError(
                 f"the phrase {quoted!r} has nothing that is spoken; give English words or numbers"

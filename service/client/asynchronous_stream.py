@@ -81,7 +81,11 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
                 raise self._source_error from None
             if isinstance(error, asyncio.CancelledError):
                 raise
-            self._has_failed(status[0] if status else error)
+            if not status:
+                self._has_failed(error)
+            # Else only a write came too late: all that the server said has been read.
+            elif status[0].code() is not grpc.StatusCode.OK:
+                self._has_failed(status[0])
         finally:
             call.cancel()
             self._connection += 1

@@ -122,6 +122,7 @@ class _FedStream:
         self._refusal: Exception | None = None
         self.source_error: BaseException | None = None
         self._left = False
+        self._late = False
 
     @property
     def samples(self) -> int:
@@ -142,6 +143,8 @@ class _FedStream:
             timer = asyncio.get_running_loop().call_later(timeout, self._give_up, timed_out())
         try:
             async for event in self._stream.events():
+                if self._late:  # whatever else is there to be read
+                    break
                 yield event
         finally:
             if timer is not None:
@@ -154,6 +157,7 @@ class _FedStream:
             raise self._refusal
 
     def _give_up(self, error: Exception) -> None:
+        self._late = True
         self._refusal = error
         self._stream.cancel()
 
@@ -175,7 +179,7 @@ class _FedStream:
         """Give a part to the engine, None at the end of all; False if it takes no more."""
         if isinstance(part, Finalize):
             await self._stream.finalize()
-            return True
+            return not self._stream.ended
         try:
             if part is not None:
                 await self._intake.feed(part, self._stream)
@@ -189,4 +193,4 @@ class _FedStream:
             part = None
         if part is None:
             self._stream.close()
-        return part is not None
+        return part is not None and not self._stream.ended

@@ -150,17 +150,25 @@ class _FedStream:
     def _next_event(self) -> Event | None:
         """The next event, None at the end of the stream."""
         with self._changed:
-            while not (self._events or self._ended):
-                left = _WAIT_SECONDS
-                if self._deadline is not None:
-                    left = min(left, self._deadline - time.monotonic())
-                    if left <= 0:
-                        raise timed_out()
+            while (left := self._left()) and not (self._events or self._ended):
                 self._changed.wait(left)
             if not self._events:
                 return None
             self._changed.notify_all()
             return self._events.popleft()
+
+    def _left(self) -> float:
+        """Seconds to wait at once.
+
+        Raises:
+            TimedOutError: none are left, whatever there is to be read.
+        """
+        if self._deadline is None:
+            return _WAIT_SECONDS
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise timed_out()
+        return min(left, _WAIT_SECONDS)
 
     def _take(self, events: list[Event]) -> None:
         with self._changed:

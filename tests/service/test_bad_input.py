@@ -89,6 +89,11 @@ CONFIGS = {
         INVALID,
         "speech_contexts: the boost of the phrase 'Palestrina' is 20.5; give 0 to 20",
     ),
+    "a boost of nothing out of the scale": (
+        linear16(speech_contexts=[pb.SpeechContext(boost=99)]),
+        INVALID,
+        "speech_contexts: the boost is 99.0; give 0 to 20",
+    ),
     "more phrases than anybody expects": (
         linear16(speech_contexts=[pb.SpeechContext(phrases=["a"] * 600)] * 2),
         INVALID,
@@ -223,6 +228,16 @@ STREAMS = {
             )
         ],
         "endpointing_config: trailing_silence is -1 s",
+    ),
+    "a duration in two minds": (
+        [
+            start(
+                endpointing_config=pb.EndpointingConfig(
+                    trailing_silence=Duration(seconds=1, nanos=-500_000_000)
+                )
+            )
+        ],
+        "seconds 1 and nanos -500000000; give fewer than 1000000000 nanos, of the sign",
     ),
     "an utterance of aeons": (
         [

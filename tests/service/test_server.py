@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from itertools import pairwise
@@ -184,6 +185,23 @@ def test_phrases_change_what_is_heard_and_a_boost_of_nothing_does_not(
     said = [word for word in sample_text().split() if len(word) > 3]
     strong = heard(pb.SpeechContext(phrases=said, boost=20)).split()
     assert sum(word in said for word in strong) > sum(word in said for word in plain.split())
+
+
+def test_few_phrases_need_not_wait_for_many(stub: Any, speech: bytes) -> None:
+    """Nobody knows how a thousand made-up words sound: to find out takes seconds."""
+    letters = random.Random(7).choices("bcdfghjklmnprstvw", k=9000)
+    unheard = ["".join(letters[start : start + 9]) for start in range(0, 9000, 9)]
+
+    def asking(phrases: list[str]) -> Any:
+        config = linear16(speech_contexts=[pb.SpeechContext(phrases=phrases)])
+        request = pb.RecognizeRequest(config=config, audio_content=speech[:SECOND])
+        return stub.Recognize.future(request, timeout=TIMEOUT)
+
+    many = asking(unheard)
+    time.sleep(0.2)
+    assert asking(["quiz show"]).result().results
+    assert not many.done()
+    assert many.result().results
 
 
 def test_finalize_answers_now_and_the_stream_stays_open(stub: Any, speech: bytes) -> None:

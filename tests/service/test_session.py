@@ -195,6 +195,25 @@ def test_speech_ends_if_it_is_given_up_right_after_a_cut(tapes: Any) -> None:
     assert texts(events)[0] == "abcdefghijklm"
 
 
+def test_speech_that_is_cut_in_a_pause_ends_once(tapes: Any) -> None:
+    config = SessionConfig(interim_results=False, endpointing=EndpointConfig(5, 1.2, 1))
+    events = Runner(tapes, config).feed([tapes.record("ab" + SECOND + "__" * 10 + "c" + PAUSE)])
+    kinds = [type(event) for event in events if not isinstance(event, Silence)]
+    assert kinds == [SpeechBegin, SpeechEnd, Final, SpeechBegin, SpeechEnd, Final, Final]
+
+
+@pytest.mark.parametrize("asked", [1, 3200, 3300, 15_999, 16_000])
+def test_finalize_within_the_context_leaves_it_one(tapes: Any, asked: int) -> None:
+    recorded = tapes.record("abcdefghijkl_one")
+    items = [recorded[:asked], FINALIZE, FINALIZE, recorded[asked:]]
+    events = Runner(tapes, SessionConfig(context=1.0)).feed(items)
+    assert texts(events) == ["", "", "one"]
+    assert [final.offset for final in finals(events)] == pytest.approx(
+        [asked / 16_000, asked / 16_000, 31 / 25]
+    )
+    assert finals(events)[-1].words[0].start == pytest.approx(1.0)
+
+
 def test_a_final_after_a_pause_loses_and_repeats_nothing(tapes: Any) -> None:
     said = PAUSE.join(["one", "two", "three", "four"])
     assert texts(Runner(tapes).feed([tapes.record(said)])) == ["one", "two", "three", "four"]

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -184,6 +185,43 @@ def test_one_utterance(speech: Speech) -> None:
     )
     assert [result.is_final for result in results] == [True]
     assert events[-1].kind is SpeechEventKind.END_OF_UTTERANCE
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_one_utterance_of_a_source_that_never_ends(speech: Speech, asynchronous: bool) -> None:
+    silence = np.zeros(1600, np.float32)
+
+    def endless() -> Iterator[np.ndarray]:
+        yield from CHUNKS
+        while True:
+            yield silence
+
+    async def endless_too() -> AsyncIterator[np.ndarray]:
+        for chunk in endless():
+            yield chunk
+
+    if asynchronous and not isinstance(speech, Awaited):
+        pytest.skip("threads take no asynchronous source")
+    source = endless_too() if asynchronous else endless()
+    results = list(speech.stream(source, single_utterance=True, **RAW))
+    assert [result.is_final for result in results] == [True]
+
+
+def test_a_reader_who_is_behind_is_told_that_the_time_is_up(speech: Speech) -> None:
+    def endless() -> Iterator[np.ndarray | Finalize]:
+        while True:
+            yield CHUNKS[0]
+            yield Finalize()
+
+    def read_slowly(results: Iterator[Result]) -> None:
+        began = time.monotonic()
+        for _ in results:
+            time.sleep(0.2)
+            assert time.monotonic() < began + 20
+
+    results = speech.stream(endless(), timeout=1.0, **RAW)
+    with pytest.raises(TimedOutError, match="within the timeout of this call"):
+        read_slowly(results)
 
 
 @pytest.mark.parametrize(
