@@ -229,6 +229,10 @@ def load_noise(manifest: Path) -> tuple[list[Samples], list[Samples]]:
             samples = read_audio(manifest.parent / entry["audio_filepath"])
         except AudioError as error:
             raise AudioError(f"{place}: {entry['audio_filepath']}: {error}") from error
+        except OSError as error:
+            raise ValueError(f"{place}: {entry['audio_filepath']}: {error.strerror}") from error
+        if not samples.any():
+            raise ValueError(f"{place}: {entry['audio_filepath']} is silent")
         (noises if kind == "noise" else responses).append(samples)
     return noises, responses
 

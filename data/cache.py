@@ -8,7 +8,6 @@ share its pages and an hour of speech costs 115 MB of disk and no private memory
 from __future__ import annotations
 
 import hashlib
-import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from ossicle.data import pool_process
 from ossicle.data.audio import AudioError, read_audio
 from ossicle.data.manifest import Utterance, manifest_digest, read_manifest
 from ossicle.data.replacing import replacing
@@ -136,10 +136,7 @@ def _decode_all(
     if workers <= 1:
         yield from map(_decode, paths)
         return
-    # Ctrl-C reaches every process; the one that the user talks to answers it.
-    pool = ProcessPoolExecutor(
-        workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    )
+    pool = ProcessPoolExecutor(workers, initializer=pool_process.begin)
     try:
         yield from pool.map(_decode, paths, chunksize=32)
     except BrokenProcessPool as error:

@@ -6,12 +6,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 
 from ossicle.data.duration import decoded_seconds
 from ossicle.data.formats import SAMPLE_RATE, AudioError
 from ossicle.data.manifest import Utterance
 from ossicle.data.text import FRAME_SAMPLES, fits_in_frames, normalize
+
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.3, 20.0
+"""What training takes, if its configuration does not say: what is longer may have no room."""
+
+_AT_ONCE = 1000
 
 
 class ProblemKind(str, Enum):
@@ -62,7 +68,11 @@ def check_utterances(
         return _audio_problems(utterance, deep)
 
     with ThreadPoolExecutor(workers) as pool:
-        pairs = zip(utterances, pool.map(check_audio, utterances), strict=True)
+        # Some at a time: each that waits in a pool takes 2 kB.
+        parts = (utterances[at : at + _AT_ONCE] for at in range(0, len(utterances), _AT_ONCE))
+        pairs = chain.from_iterable(
+            zip(part, pool.map(check_audio, part), strict=True) for part in parts
+        )
         for done, (utterance, audio_problems) in enumerate(pairs, start=1):
             if utterance.audio_filepath in seen:
                 detail = "listed more than once"

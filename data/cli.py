@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from ossicle.data.cores import usable_cores
+from ossicle.data.signals import heeded
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -66,6 +68,8 @@ def import_command(
     from ossicle.data.corpora import CorpusError, import_corpus
     from ossicle.data.manifest import write_manifest
 
+    if output.is_dir():
+        raise _fail(f"--output {output} is a folder; name a file", code=2)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
     try:
         with _stoppable(f"{output} is not written"), _progress(*columns) as bar:
@@ -167,16 +171,27 @@ def check_command(
 
     Example: `ossicle data check train.jsonl dev.jsonl --deep`
     """
-    from ossicle.data.check import check_utterances
+    from ossicle.data.check import LONGEST_SECONDS, SHORTEST_SECONDS, check_utterances
     from ossicle.data.manifest import ManifestError, read_manifest
 
     utterances: list[Utterance] = []
     for manifest in manifests:
         try:
-            read = read_manifest(manifest)
+            with _stoppable("nothing was checked"):
+                read = read_manifest(manifest)
         except ManifestError as error:
             raise _fail(str(error)) from error
         _report.print(f"{escape(str(manifest))}: {_summary(read)}", soft_wrap=True)
+        unfit = [u for u in read if not SHORTEST_SECONDS <= u.duration <= LONGEST_SECONDS]
+        if unfit:
+            hours = sum(utterance.duration for utterance in unfit) / 3600
+            _report.print(
+                f"  {_count(len(unfit), 'utterance')}, {hours:.2f} hours, not of "
+                f"{SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} s, are left out of training, unless "
+                "data.min_seconds and data.max_seconds say otherwise",
+                highlight=False,
+                soft_wrap=True,
+            )
         utterances += read
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with _stoppable("the check is not complete"), _progress(*columns) as bar:
@@ -381,11 +396,19 @@ def _progress(*columns: ProgressColumn) -> Progress:
 
 @contextmanager
 def _stoppable(consequence: str) -> Iterator[None]:
-    """End the command by Ctrl-C with one line that says what became of it."""
+    """End the command by Ctrl-C or SIGTERM with one line that says what became of it."""
+    code = 130
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal code
+        code = 128 + number
+        raise KeyboardInterrupt
+
     try:
-        yield
+        with heeded(("SIGTERM",), end):
+            yield
     except KeyboardInterrupt:
-        raise _fail(f"stopped; {consequence}", code=130) from None
+        raise _fail(f"stopped; {consequence}", code=code) from None
 
 
 def _fail(message: str, code: int = 1) -> typer.Exit:

@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ossicle.data.duration import recording_seconds
+from ossicle.data.folders import recordings_in
 from ossicle.data.formats import AudioError
 from ossicle.data.manifest import Utterance
 from ossicle.data.text import normalize
-
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".webm", ".m4a", ".mp4"}
-)
 
 
 class CorpusError(ValueError):
@@ -278,9 +275,7 @@ def _read_yesno(folder: Path, subset: str) -> Iterator[Entry | Failure]:
 
 
 def _read_folder(folder: Path, subset: str) -> Iterator[Entry | Failure]:
-    for audio in sorted(folder.rglob("*")):
-        if audio.suffix.lower() not in AUDIO_SUFFIXES:
-            continue
+    for audio in sorted(recordings_in(folder)):
         text = audio.with_suffix(".txt")
         try:
             yield Entry(audio, text.read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ from ossicle.data.audio import SAMPLE_RATE
 from ossicle.data.augment import AugmentConfig, Augmenter, load_noise
 from ossicle.data.bucketing import BucketSampler
 from ossicle.data.cache import PcmCache
+from ossicle.data.check import LONGEST_SECONDS, SHORTEST_SECONDS
 from ossicle.data.leaks import LeakRules
 from ossicle.data.manifest import iterate_manifest, read_manifest
 from ossicle.data.recordings import Item, Listener, Recordings, collate
@@ -90,8 +91,8 @@ class DataConfig:
     noise: Path | None = None
     cache: Path = Path("runs/cache")
     batch_seconds: float = 160.0
-    min_seconds: float = 0.3
-    max_seconds: float = 20.0
+    min_seconds: float = SHORTEST_SECONDS
+    max_seconds: float = LONGEST_SECONDS
     workers: int = 2
 
     def __post_init__(self) -> None:

@@ -17,7 +17,11 @@ def recording_seconds(path: Path) -> float:
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
-        container = container_of(file.read(HEAD_BYTES))
+        head = file.read(HEAD_BYTES)
+    container = container_of(head)
+    if container is Encoding.WAV and path.stat().st_size < int.from_bytes(head[4:8], "little"):
+        # FFmpeg would take what there is; it is cut short, or its length was unknown.
+        return decoded_seconds(path)
     # What MP3 and Ogg say of their length includes padding or is guessed from the bit rate.
     if container in (Encoding.WAV, Encoding.FLAC):
         seconds = _announced(path)

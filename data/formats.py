@@ -43,6 +43,18 @@ class Encoding(str, Enum):
         return self in (Encoding.LINEAR16, Encoding.MULAW, Encoding.ALAW)
 
 
+RECORDING_SUFFIXES = frozenset(
+    (
+        *(".aac", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a"),
+        *(".m4b", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".snd", ".tta", ".w64", ".wav"),
+        *(".weba", ".wma", ".wv"),
+        *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+        *(".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"),
+    )
+)
+"""What of a folder is taken for a recording; what a file named by itself holds is seen by its
+bytes."""
+
 HEAD_BYTES = 12
 """As many bytes of the beginning as `container_of` needs to be certain."""
 

@@ -14,6 +14,7 @@ Text for language models is searched for sentences and words in a row.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from pathlib import Path
 from ossicle.data.manifest import Utterance, parse_utterance
 from ossicle.data.shared_text import RUN_WORDS, SENTENCE_WORDS, SentenceIndex
 from ossicle.data.text import normalize
-from ossicle.data.text_file import is_manifest, read_lines
+from ossicle.data.text_file import TextFileError, is_manifest, read_lines
 
 PROGRESS_LINES = 10_000
 """Lines between two reports of progress."""
@@ -189,6 +190,11 @@ def find_leaks(
                 continue
             search.utterance(place, utterance)
         else:
+            if line.startswith("{") and not place.file.is_file():
+                raise TextFileError(
+                    f"{place.file} brings a manifest but is no file, of which that could be told; "
+                    "give a file"
+                )
             search.text(place, line)
         lines += 1
         if progress is not None and lines % PROGRESS_LINES == 0:
@@ -220,7 +226,7 @@ class _Known:
     unnamed: int = 0
 
     def add(self, place: Place, utterance: Utterance) -> None:
-        self.recordings.setdefault(utterance.audio_filepath, place)
+        self.recordings.setdefault(_true_path(utterance), place)
         if utterance.speaker:
             self.speakers.setdefault(utterance.speaker, place)
         else:
@@ -252,7 +258,7 @@ class _Search:
         self.unnamed = 0
 
     def utterance(self, place: Place, utterance: Utterance) -> None:
-        audio, speaker = utterance.audio_filepath, utterance.speaker
+        audio, speaker = _true_path(utterance), utterance.speaker
         if audio in self._known.recordings:
             self._recordings.setdefault(audio, _Hits(place, str(audio))).count += 1
         if speaker in self._known.speakers:
@@ -281,6 +287,11 @@ class _Search:
         for (number, kind), hits in self._sentences.items():
             accepted = known.sources[number].issubset(rules.shared_sources)
             yield _leak(kind, known.places[number], hits, accepted)
+
+
+def _true_path(utterance: Utterance) -> Path:
+    """A recording's path without links: one recording may have several names."""
+    return Path(os.path.realpath(utterance.audio_filepath))
 
 
 def _leak(kind: LeakKind, validation: Place, hits: _Hits, accepted: bool) -> Leak:

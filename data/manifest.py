@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,7 +158,7 @@ def parse_utterance(line: str, folder: Path, place: str) -> Utterance:
     if not audio:
         raise ManifestError(f"{place}: audio_filepath is empty; give the path of the recording")
     duration = _field(record, "duration", (int, float), place)
-    if not math.isfinite(duration) or duration <= 0:
+    if not 0 < duration <= sys.float_info.max:  # also refuses what is not a number
         raise ManifestError(f"{place}: duration is {duration}; give the seconds, more than 0")
     return Utterance(
         audio_filepath=Path(os.path.abspath(folder / audio)),

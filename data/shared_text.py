@@ -68,11 +68,15 @@ class SentenceIndex:
         """
         words, length = text.split(), self._gram_words
         runs: dict[int, list[str]] = {}
+        known: dict[tuple[int, int], int] = {}  # where the last run of a shift of each ends
         for start in range(0, len(words) - length + 1, self._stride):
             for number, other in self._grams.get(" ".join(words[start : start + length]), ()):
-                run = _extend(words, start, self.sentences[number], other, length)
-                if len(run) >= max(self._run_words, len(runs.get(number, ()))):
-                    runs[number] = run
+                if start < known.get((number, other - start), 0):
+                    continue
+                begin, stop = _extend(words, start, self.sentences[number], other, length)
+                known[number, other - start] = stop
+                if stop - begin >= max(self._run_words, len(runs.get(number, ()))):
+                    runs[number] = words[begin:stop]
         return runs
 
 
@@ -112,11 +116,14 @@ class HeldOutText:
                 yield sentence
 
 
-def _extend(words: list[str], start: int, others: list[str], other: int, length: int) -> list[str]:
-    """Of `length` words shared from `start` and `other` on, the whole run that they are part of."""
+def _extend(
+    words: list[str], start: int, others: list[str], other: int, length: int
+) -> tuple[int, int]:
+    """Of `length` words shared from `start` and `other` on, where in the words the whole run that
+    they are part of begins and stops."""
     stop, other_stop = start + length, other + length
     while start > 0 and other > 0 and words[start - 1] == others[other - 1]:
         start, other = start - 1, other - 1
     while stop < len(words) and other_stop < len(others) and words[stop] == others[other_stop]:
         stop, other_stop = stop + 1, other_stop + 1
-    return words[start:stop]
+    return start, stop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from ossicle.data import pool_process
 from ossicle.data.formats import SAMPLE_RATE
 from ossicle.data.manifest import manifest_digest
 from ossicle.data.synthesis_engine import Engine, EngineLoader, SynthesisError
@@ -159,8 +159,7 @@ _engine: Engine
 
 def _start_process(load_engine: EngineLoader) -> None:
     global _engine
-    # Ctrl-C reaches every process; the one that the user talks to answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pool_process.begin()
     _engine = load_engine()
 
 

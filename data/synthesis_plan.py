@@ -25,8 +25,9 @@ TAIL_RANGE = (0.08, 0.4)
 MAX_LETTERS = 300
 """Longer sentences would not fit into the longest utterance."""
 
-_QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", '"': "", "\u201c": "", "\u201d": ""})
+_QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", '"': " ", "\u201c": " ", "\u201d": " "})
 _UNSPOKEN = re.compile(r"[^A-Za-z' ,.;:?!\u2014-]")
+_BEFORE_A_MARK = re.compile(r" +(?=[,.;:?!])")
 _NOT_LETTERS = re.compile(r"[^a-z]")
 # Read in more than one way: initials and abbreviations ("p m", "mr"), capitals ("NASA", "IV"),
 # and a full stop inside a sentence, which mostly ends an abbreviation ("Col. Smith").
@@ -127,7 +128,7 @@ def read_sentences(path: Path) -> tuple[list[Sentence], int]:
 
 def sentence_of(line: str) -> Sentence | None:
     """What is said when a line is read aloud; None if that is not sure, or it is too long."""
-    line = " ".join(line.translate(_QUOTES).split())
+    line = _BEFORE_A_MARK.sub("", " ".join(line.translate(_QUOTES).split()))
     if line.isupper():  # as some corpora write all their text
         line = line.lower()
     text = normalize(line)
@@ -136,6 +137,8 @@ def sentence_of(line: str) -> Sentence | None:
     if _UNSURE_LINE.search(line) or _UNSURE_WORD.search(text):
         return None
     if _NOT_LETTERS.sub("", line.lower()) == _NOT_LETTERS.sub("", text):
-        return Sentence(_UNSPOKEN.sub("", line), text)
+        spoken = _BEFORE_A_MARK.sub("", " ".join(_UNSPOKEN.sub(" ", line).split()))
+        if normalize(spoken) == text:
+            return Sentence(spoken, text)
     # A number, a symbol or a short form: the words that the transcript has are said.
     return Sentence(f"{text}.", text)

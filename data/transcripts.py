@@ -130,8 +130,8 @@ def cut_transcripts(
 
     Args:
         transcripts: JSON files of `ossicle transcribe`. The recording that each names is looked
-            for where the name says, and beside the transcript.
-        folder: for the manifest and the cuts, empty or new.
+            for beside the transcript, and where the name says; there first if it is absolute.
+        folder: for the manifest and the cuts, empty or new; emptied if they are not finished.
         config: what is cut.
 
     Yields:
@@ -145,11 +145,17 @@ def cut_transcripts(
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise TranscriptsError(f"{folder} holds something: give a folder that is empty or new")
         folder.mkdir(parents=True, exist_ok=True)
-        for number, transcript in enumerate(transcripts):
-            _cut(transcript, folder / f"{number:05d}", config, result)
-            yield result
-        if result.utterances:
-            write_manifest(folder / MANIFEST, result.utterances)
+        try:
+            for number, transcript in enumerate(transcripts):
+                _cut(transcript, folder / f"{number:05d}", config, result)
+                yield result
+            if result.utterances:
+                write_manifest(folder / MANIFEST, result.utterances)
+        except BaseException:
+            # Without a manifest they are of no use, and in the way of the next attempt.
+            for number in range(len(transcripts)):
+                shutil.rmtree(folder / f"{number:05d}", ignore_errors=True)
+            raise
     except OSError as error:
         raise TranscriptsError(f"cannot write to {folder}: {error.strerror}") from error
 
@@ -271,7 +277,9 @@ def _read(transcript: Path, config: CutConfig) -> tuple[Path, float | None, list
         if piece.text:
             cut = (max(piece.start - before, 0.0), piece.end + after)
             pieces.append(replace(piece, cut=cut))
-    for path in (Path(name), transcript.parent / Path(name).name):
+    named, beside = Path(name), transcript.parent / Path(name).name
+    # What a relative name was relative to, nobody knows: here may be another of the same name.
+    for path in (named, beside) if named.is_absolute() else (beside, named):
         if path.is_file():
             return Path(os.path.abspath(path)), seconds, pieces
     raise ValueError(f"its recording {name} is neither there nor beside the transcript")

@@ -25,11 +25,11 @@ def align_command(
     """Find when each word of known texts is said, and write that into a manifest.
 
     Each line gets `word_times`, the start and end in seconds of each word of its text in normal
-    form. Lines whose text is not what the model hears get none.
+    form. Lines whose text is not what the model hears get none, nor those whose recording cannot
+    be decoded: these are listed, and the exit code is then 1.
 
     Example: `ossicle align train.jsonl -o aligned.jsonl`
     """
-    from ossicle.data.audio import AudioError
     from ossicle.data.manifest import ManifestError, read_manifest, write_manifest
     from ossicle.model.decoding.decoders import Decoding
     from ossicle.model.decoding.known_text import Aligner
@@ -37,12 +37,15 @@ def align_command(
 
     if not output.parent.is_dir():
         raise fail(f"--output {output}: there is no folder {output.parent}", code=2)
+    if output.is_dir():
+        raise fail(f"--output {output} is a folder; name a file", code=2)
+    failures = []
     try:
         folder = find_model(model)
         acoustic = AcousticModel.load(folder, threads=thread_count(threads))
         utterances = read_manifest(manifest)
         align = Aligner(acoustic, Decoding.load(folder, acoustic.info))
-        for place, aligned in track(
+        for place, aligned, failure in track(
             align(utterances),
             "aligning",
             total=len(utterances),
@@ -51,15 +54,24 @@ def align_command(
             disable=not sys.stderr.isatty(),
         ):
             utterances[place] = aligned
-        write_manifest(output, utterances)
-    except (AudioError, ManifestError, ModelError, OSError) as error:
+            if failure:
+                failures.append(failure)
+        usable = not failures or len(failures) < len(utterances)
+        if usable:
+            write_manifest(output, utterances)
+    except (ManifestError, ModelError, OSError) as error:
         raise fail(one_line(error)) from error
     except KeyboardInterrupt:
         raise fail("stopped; nothing was written", code=130) from None
-    found = sum(bool(utterance.word_times) for utterance in utterances)
-    _out.print(
-        f"{output}: the words of {found} of {len(utterances)} recordings have times",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    for failure in failures:
+        _err.print(one_line(failure), highlight=False, markup=False, soft_wrap=True)
+    if usable:
+        found = sum(bool(utterance.word_times) for utterance in utterances)
+        _out.print(
+            f"{output}: the words of {found} of {len(utterances)} recordings have times",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if failures:
+        raise fail(f"{len(failures)} of {len(utterances)} recordings cannot be decoded")

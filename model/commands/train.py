@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ossicle.data.signals import heeded
 from ossicle.model.commands.errors import fail, need_training_packages, one_line
 from rich.console import Console
 
@@ -71,18 +73,24 @@ def train_command(
         keep_freed_memory()
     folder = run or Path("runs") / config.stem
     refused = (RunExistsError, FolderInUseError, ManifestError, CacheError, ValueError, OSError)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
     try:
-        if is_language:
-            language_config = LanguageTrainingConfig.load(config)
-            train_language_model(language_config, folder, resume=resume, accelerator=accelerator)
-        else:
-            train(
-                TrainingConfig.load(config),
-                folder,
-                resume=resume,
-                accelerator=accelerator,
-                devices=devices,
-            )
+        # Until training itself heeds it: before the first step recordings are decoded.
+        with heeded(("SIGTERM",), end):
+            if is_language:
+                language = LanguageTrainingConfig.load(config)
+                train_language_model(language, folder, resume=resume, accelerator=accelerator)
+            else:
+                train(
+                    TrainingConfig.load(config),
+                    folder,
+                    resume=resume,
+                    accelerator=accelerator,
+                    devices=devices,
+                )
     except refused as error:
         raise fail(one_line(error)) from error
     except torch.OutOfMemoryError as error:

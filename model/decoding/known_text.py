@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from ossicle.data.audio import read_recording
+from ossicle.data.audio import AudioError, read_recording
 from ossicle.data.manifest import Utterance, batches
 from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import Decoding
@@ -35,22 +35,32 @@ class Aligner:
         self._write = decoding.write
         self._annotate = decoding.annotator("greedy")
 
-    def __call__(self, utterances: Sequence[Utterance]) -> Iterator[tuple[int, Utterance]]:
+    def __call__(
+        self, utterances: Sequence[Utterance]
+    ) -> Iterator[tuple[int, Utterance, AudioError | OSError | None]]:
         """The utterances with their word times, shortest first, each with its place of before.
 
-        No word times get those that say nothing, that say it faster than the network writes, or
-        whose text is not what the network hears (`LEAST`).
+        No word times get those that say nothing, that say it faster than the network writes,
+        whose text is not what the network hears (`LEAST`), or whose recording cannot be decoded.
 
-        Raises:
-            AudioError: a recording cannot be decoded; names it.
+        Yields:
+            Place, utterance, and why its recording cannot be decoded, which names it.
         """
         places = {id(utterance): place for place, utterance in enumerate(utterances)}
         for group in batches(utterances, _TOGETHER):
-            heard = hear(self._model, [read_recording(each.audio_filepath) for each in group])
-            for utterance, log_probs in zip(group, heard, strict=True):
+            recordings = []
+            for utterance in group:
+                try:
+                    recordings.append((utterance, read_recording(utterance.audio_filepath)))
+                except (AudioError, OSError) as error:  # noqa: PERF203
+                    yield places[id(utterance)], replace(utterance, word_times=()), error
+            if not recordings:
+                continue
+            heard = hear(self._model, [samples for _, samples in recordings])
+            for (utterance, _), log_probs in zip(recordings, heard, strict=True):
                 words = self._words(log_probs, normalize(utterance.text))
                 times = tuple((round(word.start, 3), round(word.end, 3)) for word in words)
-                yield places[id(utterance)], replace(utterance, word_times=times)
+                yield places[id(utterance)], replace(utterance, word_times=times), None
 
     def _words(self, log_probs: NDArray[np.float32], text: str) -> Sequence[Word]:
         try:

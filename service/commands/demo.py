@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import IO
 
+from ossicle.data.signals import heeded
 from ossicle.model.commands.options import ModelOption
 from ossicle.service.commands.live_text import LiveText
 from ossicle.service.commands.options import local_model
 from ossicle.service.commands.output import complain, errors_in_one_line
-from ossicle.service.commands.signals import heeded
 from ossicle.service.commands.stream import show, spoken_now, stream_samples
 from ossicle.service.environment import without_settings
 

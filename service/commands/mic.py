@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ossicle.data.signals import heeded
 from ossicle.model.commands.errors import one_line
 from ossicle.model.commands.options import thread_count
 from ossicle.model.commands.tables import print_table
@@ -26,7 +27,6 @@ from ossicle.service.commands.options import (
     with_search,
 )
 from ossicle.service.commands.output import complain, errors_in_one_line, fail
-from ossicle.service.commands.signals import heeded
 from ossicle.service.commands.stream import CHUNK_SECONDS, SAMPLE_RATE, show
 
 if TYPE_CHECKING:

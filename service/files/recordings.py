@@ -8,16 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ossicle.data.folders import recordings_in
 from ossicle.service.transcribe import STANDARD_INPUT, FailedFile
-
-# What of a folder is taken for a recording; what a file named by itself holds is seen by its bytes.
-SUFFIXES = (
-    *(".aac", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a", ".m4b"),
-    *(".mka", ".mp3", ".oga", ".ogg", ".opus", ".snd", ".tta", ".w64", ".wav", ".weba"),
-    *(".wma", ".wv"),
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
-    *(".mxf", ".ogv", ".ts", ".webm", ".wmv"),
-)
 
 
 @dataclass(frozen=True)
@@ -59,19 +51,9 @@ def _in_folder(folder: str) -> Iterator[Recording | FailedFile]:
     root = Path(folder)
     found = False
     problems: list[OSError] = []
-    seen: set[str] = set()
-    for parent, folders, names in os.walk(root, onerror=problems.append, followlinks=True):
-        if (real := os.path.realpath(parent)) in seen:  # a link to where it is already
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                found = True
-                stem = path.relative_to(root).with_suffix("")
-                yield Recording(os.fspath(path), os.fspath(stem))
+    for path in recordings_in(root, problems.append):
+        found = True
+        yield Recording(os.fspath(path), os.fspath(path.relative_to(root).with_suffix("")))
     for problem in problems:
         yield FailedFile(os.fspath(problem.filename), problem.strerror or str(problem))
     if not found and not problems:

@@ -201,9 +201,12 @@ def test_load_noise(tmp_path: Path) -> None:
         ("hum.wav", "not valid JSON"),
         ("[]", "needs"),
         ('{"audio_filepath": "noise.jsonl", "kind": "noise"}', "noise.jsonl: this is no audio"),
+        ('{"audio_filepath": "lost.wav", "kind": "noise"}', "lost.wav: No such file"),
+        ('{"audio_filepath": "zero.wav", "kind": "rir"}', "zero.wav is silent"),
     ],
 )
 def test_bad_noise_names_its_line(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "noise.jsonl").write_text(line)
+    soundfile.write(tmp_path / "zero.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
     with pytest.raises(ValueError, match=f"line 1: .*{message}"):
         load_noise(tmp_path / "noise.jsonl")

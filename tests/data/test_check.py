@@ -80,6 +80,15 @@ def test_check_command(good: Utterance, tmp_path: Path) -> None:
     assert "'щ' in 'Щnknown'" in result.output
 
 
+def test_what_training_leaves_out_for_its_length_is_told(good: Utterance, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "talks.jsonl", [replace(good, duration=1800.0)])
+    result = CliRunner().invoke(data_app, ["check", str(tmp_path / "talks.jsonl")])
+    assert result.exit_code == 0
+    assert "1 utterance, 0.50 hours, not of 0.3 to 20 s, are left out of training" in " ".join(
+        result.output.split()
+    )
+
+
 def test_check_command_on_no_manifest(tmp_path: Path) -> None:
     result = CliRunner().invoke(data_app, ["check", str(tmp_path / "nowhere.jsonl")])
     assert result.exit_code == 1

@@ -191,14 +191,23 @@ def test_folder(tmp_path: Path, write: Write) -> None:
     write(tmp_path / "alone.wav")
     write(tmp_path / "latin.wav").with_suffix(".txt").write_bytes(b"caf\xe9")
     (tmp_path / "notes.txt").write_text("no audio beside this")
+    (tmp_path / "._one.wav").write_bytes(b"what macOS puts beside files")
+    write(tmp_path.with_name("elsewhere") / "zoo.flac").with_suffix(".txt").write_text("Zoo.")
+    cut = write(tmp_path / "cut.wav", 3.0)
+    cut.write_bytes(cut.read_bytes()[:40_000])
+    cut.with_suffix(".txt").write_text("It lost its end.")
+    (tmp_path / "linked").symlink_to(tmp_path.with_name("elsewhere"))
     imported = import_corpus("folder", tmp_path)
     assert [(u.audio_filepath.name, u.text) for u in imported.utterances] == [
         ("one.flac", "it is seven oh five"),
+        ("zoo.flac", "zoo"),
         ("two.mp3", "two"),
     ]
     assert imported.utterances[0].duration == 1.25
+    assert len(imported.failures) == 3
+    assert "cut short" in {Path(f.item).name: f.reason for f in imported.failures}["cut.wav"]
     assert imported.failures[0].reason == "there is no alone.txt beside it"
-    assert "latin.txt cannot be read" in imported.failures[1].reason
+    assert "latin.txt cannot be read" in imported.failures[-1].reason
 
 
 @pytest.mark.parametrize("name", list(CORPORA))

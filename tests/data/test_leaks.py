@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import random
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from ossicle.data.leaks import (
     find_leaks,
 )
 from ossicle.data.manifest import ManifestError, read_manifest
-from ossicle.data.shared_text import HeldOutText
+from ossicle.data.shared_text import HeldOutText, SentenceIndex
 from ossicle.data.text_file import TextFileError
 from typer.testing import CliRunner
 
@@ -111,6 +114,32 @@ def test_a_shared_recording_leaks(dev: Path, tmp_path: Path) -> None:
     train.write_text(json.dumps(row) + "\n")
     leak = only(find_leaks([train], [dev]))
     assert (leak.kind, leak.shared) == (LeakKind.RECORDING, str(tmp_path / "dev" / "0.ogg"))
+
+
+def test_a_recording_leaks_under_any_of_its_names(dev: Path, tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "dev")
+    row = {"audio_filepath": "linked/0.ogg", "duration": 1.0, "text": "too"}
+    train = tmp_path / "train.jsonl"
+    train.write_text(json.dumps(row) + "\n")
+    assert only(find_leaks([train], [dev])).kind is LeakKind.RECORDING
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+def test_a_manifest_that_comes_through_a_pipe_is_not_taken_for_text(
+    dev: Path, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=[dev.read_bytes()], daemon=True).start()
+    with pytest.raises(TextFileError, match="pipe brings a manifest but is no file"):
+        find_leaks([pipe], [dev])
+
+
+def test_one_word_said_over_and_over_is_searched_in_no_time() -> None:
+    index = SentenceIndex()
+    index.add("no " * 1500)
+    assert index.runs("no " * 1400) == {0: ["no"] * 1400}
 
 
 def test_a_shared_sentence_leaks_in_any_spelling(dev: Path) -> None:

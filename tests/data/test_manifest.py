@@ -73,6 +73,7 @@ def test_failed_write_keeps_the_old_manifest(tmp_path: Path) -> None:
         ('{"audio_filepath": "", "duration": 1, "text": "a"}', "audio_filepath is empty"),
         ('{"audio_filepath": "a", "duration": "1", "text": "a"}', "duration is '1'"),
         ('{"audio_filepath": "a", "duration": 0, "text": "a"}', "duration is 0"),
+        (f'{{"audio_filepath": "a", "duration": 1{"0" * 400}, "text": "a"}}', "duration is 1000"),
         ('{"audio_filepath": "a", "duration": NaN, "text": "a"}', "duration is nan"),
         ('{"audio_filepath": "a", "duration": true, "text": "a"}', "duration is True"),
         ('{"audio_filepath": "a", "duration": 1}', 'the key "text" is missing'),

@@ -71,6 +71,10 @@ def files(folder: Path) -> dict[str, bytes]:
         ("He paid $5 at 7:05", "he paid five dollars at seven oh five.", None),
         ("THEY SAID SO", "they said so", "they said so"),
         ("A rock-and-roll [tune]!", "A rock-and-roll tune!", "a rock and roll tune"),
+        ("He waited…then left.", "He waited then left.", "he waited then left"),
+        ("Either and/or both", "Either and or both", "either and or both"),
+        ("the London–Paris train", "the London Paris train", "the london paris train"),
+        ('so "yes"and "no", he said', "so yes and no, he said", "so yes and no he said"),
         ("Dr. Jones", None, None),  # a full stop inside
         ("mr jones", "mister jones.", None),
         ("at 5 p.m", None, None),

@@ -10,6 +10,7 @@ import soundfile
 from ossicle.data.audio import read_audio
 from ossicle.data.cli import data_app
 from ossicle.data.manifest import Utterance, read_manifest
+from ossicle.data.transcripts import CutConfig, cut_transcripts
 from ossicle.service.formats import Segment, Transcript, Word, format_transcript
 from typer.testing import CliRunner
 
@@ -157,6 +158,28 @@ def test_a_recording_is_found_beside_its_transcript(tmp_path: Path, recording: P
     recording.rename(named.parent / "talk.wav")
     code, _, cuts = cut(named, tmp_path / "out")
     assert (code, len(cuts)) == (0, 1)
+
+
+def test_of_recordings_of_the_same_name_the_one_beside_the_transcript_is_cut(
+    tmp_path: Path, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = transcript(tmp_path / "monday", "talk.wav", segment(("one", 1.0, 2.0, 1.0)))
+    recording.rename(named.parent / "talk.wav")
+    (tmp_path / "tuesday").mkdir()
+    soundfile.write(tmp_path / "tuesday" / "talk.wav", np.zeros(20 * RATE), RATE)
+    monkeypatch.chdir(tmp_path / "tuesday")
+    _, _, (only,) = cut(named, tmp_path / "out")
+    assert place(only) == pytest.approx((0.9, 2.1), abs=0.15)
+
+
+def test_cuts_that_are_not_finished_are_in_nobodys_way(tmp_path: Path, recording: Path) -> None:
+    said = segment(("one", 1.0, 2.0, 1.0))
+    both = [transcript(tmp_path / name, recording, said) for name in ("a", "b")]
+    cutting = cut_transcripts(both, tmp_path / "out", CutConfig())
+    assert len(next(cutting).utterances) == 1
+    cutting.close()
+    assert not list((tmp_path / "out").iterdir())
+    assert len(cut(*both, tmp_path / "out")[2]) == 2
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_words_are_found(tmp_path: Path) -> None:
         (["IN", "-o", "absent/out.jsonl"], "--output absent/out.jsonl: there is no folder absent"),
         (["IN", "-o", "out.jsonl", "--model", "nope"], "no model 'nope'"),
         (["LOST", "-o", "out.jsonl"], "lost.wav: No such file"),
+        (["IN", "-o", "."], "--output . is a folder"),
     ],
 )
 def test_refusals(
@@ -79,3 +80,20 @@ def test_refusals(
     assert result.exit_code in (1, 2)
     assert message in " ".join(result.output.split())
     assert not Path("out.jsonl").exists()
+
+
+def test_recordings_that_cannot_be_decoded_do_not_stop_the_others(tmp_path: Path) -> None:
+    sample = sample_utterance()
+    cut = tmp_path / "cut.flac"
+    cut.write_bytes(sample.audio_filepath.read_bytes()[:9000])
+    lost = tmp_path / "lost.wav"
+    bad = [Utterance(path, 60.0, "too long", word_times=((0.1, 0.2),)) for path in (cut, lost)]
+    write_manifest(tmp_path / "in.jsonl", [bad[0], sample, bad[1]])
+    result = ossicle(tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")
+    assert result.exit_code == 1
+    printed = " ".join(result.output.split())
+    assert "2 of 3 recordings cannot be decoded" in printed
+    assert str(cut) in printed
+    assert str(lost) in printed
+    found = read_manifest(tmp_path / "out.jsonl")
+    assert [bool(utterance.word_times) for utterance in found] == [False, True, False]
