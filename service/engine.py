@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 # A round that lacks some of the streams waits this long for them before it starts.
 BATCH_WAIT_SECONDS = 0.003
+FINALS_AT_ONCE = 16
+"""Finals that a stream asks for and is given before the others have their turn."""
 # The fastest of so many steps is what the network needs.
 WARM_UP_STEPS = 3
 
@@ -317,15 +319,19 @@ class Engine:
 
     def _next_block(self, stream: Stream) -> NDArray[np.float32] | None:
         """Move as much of the queue into the session as one block needs, and take the block."""
-        session = stream.session
+        session, finals = stream.session, 0
         while True:
             stream.deliver(session.settle())
             block = session.take(self._block_frames)
             if block is not None or session.finished or not stream.inbox:
                 break
+            if finals == FINALS_AT_ONCE:
+                self._wake.set()
+                break
             item = stream.inbox.popleft()
             if item is Request.FINALIZE:
                 session.finalize()
+                finals += 1
             elif isinstance(item, Request):
                 session.close(interrupted=item is Request.INTERRUPT)
             else:

@@ -122,6 +122,24 @@ def test_a_slow_stream_delays_nobody(tapes: Any) -> None:
         assert slow.text() == "a"
 
 
+def test_who_asks_for_many_finals_lets_others_have_their_turn(tapes: Any) -> None:
+    with running(tapes.model, slots=2) as engine:
+        assert engine.wait_ready(10)
+        finals: list[Event] = []
+        seen: list[int] = []
+        greedy = Listener(engine, lambda events: (time.sleep(0.002), finals.extend(events)))
+        quick = Listener(engine, lambda events: seen.append(len(finals)))
+        for _ in range(500):
+            greedy.stream.finalize()
+        quick.stream.write(tapes.record("quick"))
+        quick.stream.close()
+        greedy.stream.close()
+        assert quick.ended.wait(20)
+        assert seen[-1] < 400
+        assert greedy.ended.wait(20)
+        assert len(finals) == 501
+
+
 def test_a_full_engine_refuses_and_a_cancelled_stream_frees_its_slot(tapes: Any) -> None:
     with running(tapes.model, slots=2) as engine:
         first, second = Listener(engine), Listener(engine)
