@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from ossicle.model.decoding.hypothesis import Hypothesis, TimedToken, spell_hypothesis
-from ossicle.service.partials import PartialText
+from ossicle.service.partials import HELD_FRAMES, PATIENCE, PartialText
 from ossicle.service.stability import Evidence, stability
 
 
@@ -46,17 +46,19 @@ def test_a_word_is_shown_when_no_letter_follows_it_for_long() -> None:
 
 
 def test_a_word_that_few_texts_have_is_not_shown_until_it_has_stayed() -> None:
-    steps = [("one ", n, (0.3,)) for n in (4, 33, 34)]
+    steps = [("one ", 4 + n, (0.3,)) for n in (0, HELD_FRAMES - 1, HELD_FRAMES)]
     assert shown(*steps) == ["", "", "one"]
-    steps = [("one ", 4, (0.3,)), *(("won ", n, (0.3,)) for n in (8, 34, 38))]
+    steps = [("one ", 4, (0.3,))]
+    steps += [("won ", 8 + n, (0.3,)) for n in (0, HELD_FRAMES - 4, HELD_FRAMES)]
     assert shown(*steps) == ["", "", "", "won"]
-    assert shown(("one ", 4, (0.3,)), ("one ", 8, (0.8,))) == ["", "one"]
+    assert shown(("one ", 4, (0.3,)), ("one ", 8, (0.9,))) == ["", "one"]
 
 
 def test_doubt_about_a_word_is_no_doubt_about_the_next() -> None:
-    steps = [("one ", n, (0.3,)) for n in (4, 34)]
-    assert shown(*steps, ("one two ", 38, (0.3, 0.27)))[-1] == "one two"
-    assert shown(*steps, ("one two ", 38, (0.3, 0.05)))[-1] == "one"
+    steps = [("one ", n, (0.3,)) for n in (4, 4 + HELD_FRAMES)]
+    then = 8 + HELD_FRAMES
+    assert shown(*steps, ("one two ", then, (0.3, 0.27)))[-1] == "one two"
+    assert shown(*steps, ("one two ", then, (0.3, 0.05)))[-1] == "one"
 
 
 def test_a_word_is_surer_when_others_follow_it() -> None:
@@ -82,7 +84,7 @@ def test_a_word_that_grows_is_taken_back_if_it_becomes_another() -> None:
     texts = []
     others = [("təmAt", "tomato"), *[("təmAtO", "tomatoes")] * 3]
     for frames, (sounds, text) in enumerate([("təmɑr", "tomorrow"), *others]):
-        hypothesis = replace(heard(sounds), completion=0.8)
+        hypothesis = replace(heard(sounds), completion=0.9)
         word = replace(hypothesis.words[0], text=text)
         words = partial.update(
             replace(hypothesis, text=text, words=(word,)), 8 + 4 * frames, agreed
@@ -125,7 +127,8 @@ def test_a_word_that_grows_is_surer_the_likelier_it_is_among_those_that_begin_so
 
 
 def test_what_takes_the_place_of_shown_words_must_be_agreed_on_too() -> None:
-    steps = [("so one ", 4), *[("sew won ", frame, (0.9, 0.2)) for frame in (8, 12, 16)]]
+    agreed_on = {8: 0.6, 12: 0.7, 16: 0.9}
+    steps = [("so one ", 4), *[("sew won ", at, (agreed_on[at], 0.2)) for at in agreed_on]]
     assert shown(*steps) == ["so one", "so one", "so one", "sew"]
 
 
@@ -133,10 +136,10 @@ def test_a_word_stays_when_the_search_doubts_that_it_is_over() -> None:
     assert shown(("one ", 4), ("one", 8), ("one ", 12)) == ["one", "one", "one"]
 
 
-def test_a_word_is_not_changed_by_three_doubtful_contradictions_but_by_four_in_a_row() -> None:
-    others = ["sew "] * 3 + ["so "] + ["sew "] * 4
+def test_a_word_is_changed_by_doubtful_contradictions_only_if_there_are_many_in_a_row() -> None:
+    others = ["sew "] * (PATIENCE - 1) + ["so "] + ["sew "] * PATIENCE
     steps = [("so ", 8), *[(text, 12 + 4 * n, (0.5,)) for n, text in enumerate(others)]]
-    assert shown(*steps) == ["so"] * 8 + [""]
+    assert shown(*steps) == ["so"] * (2 * PATIENCE) + [""]
 
 
 def test_a_word_is_changed_at_once_when_what_contradicts_it_is_sure() -> None:
@@ -145,8 +148,8 @@ def test_a_word_is_changed_at_once_when_what_contradicts_it_is_sure() -> None:
 
 
 def test_a_shown_word_that_grows_after_all_is_a_contradiction() -> None:
-    steps = [("one ", 4), *[("only", n) for n in (8, 12, 16)], ("only ", 20)]
-    assert shown(*steps) == ["one"] * 4 + ["only"]
+    steps = [("one ", 4), *[("only", n) for n in (8, 12)], ("only ", 16)]
+    assert shown(*steps) == ["one"] * 3 + ["only"]
 
 
 def test_the_next_utterance_starts_with_nothing_shown() -> None:
