@@ -13,12 +13,16 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Where to write what then replaces a file at once; after an exception nothing has changed.
 
-    Missing folders are made.
+    Missing folders are made. Of a link, the file that it leads to is replaced. What is no file,
+    such as a pipe, is written to as it is.
 
     Raises:
         OSError: the folder cannot be written to.
     """
-    path = Path(os.path.abspath(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name as long as names may be would be too long with a suffix.
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]

@@ -28,6 +28,7 @@ from ossicle.data.augment import encode, set_peak
 from ossicle.data.folder_lock import FolderInUseError, only_writer
 from ossicle.data.formats import SAMPLE_RATE
 from ossicle.data.manifest import read_manifest
+from ossicle.data.replacing import replacing
 from ossicle.data.synthesis_engine import SynthesisError
 from ossicle.data.synthesis_plan import UtterancePlan
 from ossicle.data.text import FRAME_SAMPLES, fits_in_frames
@@ -174,7 +175,8 @@ class SpeechFolder:
                     f"{self.folder} holds something else: give a folder that is empty or new"
                 )
             self.folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            with replacing(file) as new:
+                new.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         there = json.loads(file.read_text(encoding="utf-8"))
         for name, value in settings.items():
             if there.get(name) != value:

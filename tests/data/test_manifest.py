@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,30 @@ def test_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(ManifestError, match=r"m\.jsonl, line 2") as caught:
         read_manifest(path)
     assert message in str(caught.value)
+
+
+def test_a_link_leads_to_the_new_manifest(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    real, link = tmp_path / "real" / "a.jsonl", tmp_path / "link.jsonl"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_manifest(link, [Utterance(tmp_path / "a.wav", 1.0, "a")])
+    assert link.is_symlink()
+    assert read_manifest(link)[0].audio_filepath == tmp_path / "a.wav"
+    assert real.read_text() == link.read_text() != "old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_manifest_goes_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    lines: list[str] = []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: lines.append(pipe.read_text()))
+    reader.start()
+    write_manifest(pipe, [Utterance(tmp_path / "a.wav", 1.0, "a")])
+    reader.join(20)
+    assert json.loads(lines[0])["text"] == "a"
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_what_other_programs_leave_in_manifests(tmp_path: Path) -> None:
