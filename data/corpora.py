@@ -8,6 +8,7 @@ a sentence that begins with one for all the lines up to the next.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,7 +276,8 @@ def _read_yesno(folder: Path, subset: str) -> Iterator[Entry | Failure]:
 
 
 def _read_folder(folder: Path, subset: str) -> Iterator[Entry | Failure]:
-    for audio in sorted(recordings_in(folder)):
+    problems: list[OSError] = []
+    for audio in sorted(recordings_in(folder, problems.append)):
         text = audio.with_suffix(".txt")
         try:
             yield Entry(audio, text.read_text(encoding="utf-8"))
@@ -283,6 +285,8 @@ def _read_folder(folder: Path, subset: str) -> Iterator[Entry | Failure]:
             yield Failure(str(audio), f"there is no {text.name} beside it")
         except (OSError, UnicodeDecodeError) as error:
             yield Failure(str(audio), f"{text.name} cannot be read: {error}")
+    for problem in problems:
+        yield Failure(os.fspath(problem.filename), problem.strerror or str(problem))
 
 
 _MINI_LIBRISPEECH = ("train-clean-5", "dev-clean-2")

@@ -19,9 +19,9 @@ def begin() -> None:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    # Where processes are forked, others hold open what tells of the end; elsewhere an orphan's
-    # parent keeps its number.
-    while parent is not None and parent.is_alive() and os.getppid() == parent.pid:
+    parent, number = multiprocessing.parent_process(), os.getppid()
+    # Where processes are forked, others hold open what tells of the end, but an orphan gets another
+    # parent; on Windows it is the other way round.
+    while parent is not None and parent.is_alive() and os.getppid() == number:
         time.sleep(_LOOK_SECONDS)
     os._exit(1)
