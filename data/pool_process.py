@@ -15,6 +15,8 @@ def begin() -> None:
     """Leave Ctrl-C to the process that the user talks to, and end with it, however it ends."""
     # Ctrl-C reaches every process; that one answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # How the pool ends what is left of it, whatever that process does at this signal.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, name="ossicle-parent", daemon=True).start()
 
 
