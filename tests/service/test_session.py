@@ -152,7 +152,7 @@ def test_what_was_shown_is_taken_back_when_nothing_is_left_of_it(tapes: Any) -> 
     slow = "________".join("bigger")
     events = runner.feed([tapes.record("hello " + "_" * 8 + slow + "_" * 18)])
     partials = [event for event in events if isinstance(event, Partial)]
-    assert [partial.text for partial in partials] == ["hello", "", "tello bigger"]
+    assert [partial.text for partial in partials] == ["hello", "", "tello", "tello bigger"]
     assert (partials[1].stability, partials[1].words) == (0.0, ())
     assert texts(events) == ["tello bigger"]
 
