@@ -63,6 +63,7 @@ class ResumableStream(Generic[C]):
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._failure: OssicleError | None = None
         self._connection = 0  # the number of the present one
+        self._interrupted = False  # by its server, which is shutting down
         self._source_error: BaseException | None = None
         self._over = False
 
@@ -85,6 +86,7 @@ class ResumableStream(Generic[C]):
                 failure.request_id,
             ) from failure
         self._connection += 1
+        self._interrupted = False
         return opening
 
     def _remaining(self) -> float | None:
@@ -95,6 +97,10 @@ class ResumableStream(Generic[C]):
         """The results of a response; its events are told."""
         settled = self._conversation.settled
         told = list(self._conversation.receive(response))
+        self._interrupted |= any(
+            result.utterance_end == speech_pb2.UTTERANCE_END_INTERRUPTED
+            for result in response.results
+        )
         if self._attempts:
             self._attempts.answered(self._conversation.settled > settled)
         self._replicas.prefer(self._replica)
@@ -116,12 +122,17 @@ class ResumableStream(Generic[C]):
 
     def _has_failed(self, error: grpc.RpcError) -> bool:
         """Whether the end of a connection is a failure of the stream; it is kept if so."""
-        failure = from_rpc_error(error, self._replica.address, self._access)
+        address = self._replica.address
+        failure = from_rpc_error(error, address, self._access)
         if self._conversation.complete and is_passing(failure):
             return False
+        if is_passing(failure) and self._interrupted and not failure.request_id:
+            # gRPC loses the status where a write was under way; the last final has told as much.
+            failure = UnavailableError(
+                f"the server at {address} is shutting down; connect again", failure.status
+            )
         if is_passing(failure) and self._remaining() == 0.0:
             # gRPC may report what the end of the time made of a write that was under way.
-            address = self._replica.address
             failure = TimedOutError(
                 f"no answer from {address} within the timeout of this call", failure.status
             )

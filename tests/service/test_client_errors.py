@@ -33,7 +33,7 @@ from ossicle.service.client import (
 from ossicle.service.limits import Limits
 from ossicle.service.security.message_size import MAX_SETTINGS_BYTES
 from ossicle.speech.v1 import speech_pb2
-from scripted import Request, Response, Scripted, answers, seconds
+from scripted import Request, Response, Scripted, answers, seconds, spoken
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,25 @@ def test_a_busy_server_says_when_to_come_back(scripted: tuple[Scripted, str]) ->
     with pytest.raises(BusyError) as caught:
         asyncio.run(asynchronous())
     assert caught.value.retry_after == 2.5
+
+
+def test_a_server_that_told_of_its_end_is_shutting_down_whatever_comes_then(
+    scripted: tuple[Scripted, str],
+) -> None:
+    servicer, address = scripted
+
+    def streaming(requests: Iterator[Request], context: grpc.ServicerContext) -> Iterator[Response]:
+        final = spoken("so far", is_final=True, end=1.0)
+        final.results[0].utterance_end = speech_pb2.UTTERANCE_END_INTERRUPTED
+        yield final
+        context.abort(grpc.StatusCode.UNAVAILABLE, "Stream removed")
+
+    servicer.streaming = streaming
+    with SpeechClient(address, resumption=None) as client:
+        results = client.stream([b"audio"])
+        assert next(results).text == "so far"
+        with pytest.raises(UnavailableError, match=f"the server at {address} is shutting down"):
+            list(results)
 
 
 def test_unary_calls_are_repeated_while_the_server_is_unavailable(
