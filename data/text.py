@@ -51,7 +51,7 @@ _ABBREVIATIONS = {
 _PLACES = {"st": "street", "dr": "drive"}  # where no name follows
 _ABBREVIATION = re.compile(rf"\b({'|'.join(_ABBREVIATIONS)})\.(?=(\s*[a-z])?)")
 _UNDOTTED = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
-_TITLE = re.compile(rf"\b({'|'.join(_UNDOTTED)})\b(?!')")
+_TITLE = re.compile(rf"(?<![a-z])(?<![a-z]')({'|'.join(_UNDOTTED)})(?!'?[a-z])")
 _NUMBERED = re.compile(r"(?:\bno\.\s?|#)(?=\d)")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _OUTSIDE = re.compile(r"[^a-z' ]+")
@@ -100,7 +100,7 @@ def normalize(text: str) -> str:
     text = text.replace("&c.", " et cetera ")
     text = _NUMBERED.sub(" number ", text)
     text = _ABBREVIATION.sub(_abbreviated, text)
-    text = _TITLE.sub(lambda m: _UNDOTTED[m[1]], text)
+    text = _TITLE.sub(lambda m: f" {_UNDOTTED[m[1]]} ", text)
     text = speak_numerals(text)
     for symbol, spoken in (*_SYMBOLS.items(), *_LETTERS.items()):
         text = text.replace(symbol, spoken)
