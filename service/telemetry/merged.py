@@ -19,6 +19,7 @@ Page = Iterable[Metric]
 
 _ACCUMULATING = ("counter", "histogram")
 _SAME: dict[str, Callable[[float, float], float]] = {
+    "ossicle_workers": max,
     "ossicle_limit": max,
     "ossicle_model_info": max,
     "ossicle_build_info": max,

@@ -73,6 +73,8 @@ class ServerMetrics:
         for reason in REFUSALS:
             self.refused.labels(reason)
         self._serving = self._gauge("serving", "Processes that take calls; 0 before and after.")
+        self.workers = self._gauge("workers", "Processes that there are to be to take calls.")
+        self.workers.set(1)
         self.worker_restarts = self._counter(
             "worker_restarts", "Workers that ended and were replaced."
         )

@@ -67,6 +67,7 @@ class Supervisor:
         self._quota = Quota()
         self._wake, self._signals = socket.socketpair()
         self._metrics = ServerMetrics()
+        self._metrics.workers.set(count)
         own = self._metrics.registry
         self._merged = MergedMetrics(
             self._ask_metrics,

@@ -173,7 +173,7 @@ def test_a_final_is_measured_from_the_request_for_it(
 
 def test_what_is_always_there(small: SpeechServer, metrics_page: Page) -> None:
     page = metrics_page(small.telemetry.metrics)
-    assert page["ossicle_serving{}"] == 1
+    assert page["ossicle_serving{}"] == page["ossicle_workers{}"] == 1
     for limit in fields(Limits):
         name = f"ossicle_limit{{limit={limit.name}}}"
         assert page[name] == getattr(small.limits, limit.name)

@@ -64,6 +64,7 @@ def test_what_a_worker_that_stands_still_was_doing_is_not_told(victims: Workers)
     finally:
         os.kill(still, signal.SIGCONT)
     assert page["ossicle_serving{}"] == 1
+    assert page["ossicle_workers{}"] == 2
     assert until(lambda: victims.metrics()["ossicle_serving{}"] == 2, 20)
     assert victims.pids()[1] == still
 
