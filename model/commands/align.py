@@ -21,6 +21,10 @@ def align_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The manifest to write.")],
     model: ModelOption = None,
     threads: ThreadsOption = 0,
+    missing: Annotated[
+        bool,
+        typer.Option("--missing", help="Only lines without word times; the others stay."),
+    ] = False,
 ) -> None:
     """Find when each word of known texts is said, and write that into a manifest.
 
@@ -28,9 +32,14 @@ def align_command(
     form. Lines whose text is not what the model hears get none, nor those whose recording cannot
     be decoded: these are listed, and the exit code is then 1.
 
+    Ctrl-C writes what was found so far, unless that would replace another manifest; go on from it
+    with `--missing`.
+
     Example: `ossicle align train.jsonl -o aligned.jsonl`
     """
-    from ossicle.data.manifest import ManifestError, read_manifest, write_manifest
+    from dataclasses import replace
+
+    from ossicle.data.manifest import ManifestError, Utterance, read_manifest, write_manifest
     from ossicle.model.decoding.decoders import Decoding
     from ossicle.model.decoding.known_text import Aligner
     from ossicle.model.runtime import AcousticModel, ModelError, find_model
@@ -40,20 +49,25 @@ def align_command(
     if output.is_dir():
         raise fail(f"--output {output} is a folder; name a file", code=2)
     failures = []
+    utterances: list[Utterance] = []
     try:
         folder = find_model(model)
         acoustic = AcousticModel.load(folder, threads=thread_count(threads))
         utterances = read_manifest(manifest)
+        places = [i for i, each in enumerate(utterances) if not (missing and each.word_times)]
+        sought = [replace(utterances[place], word_times=()) for place in places]
+        for place, utterance in zip(places, sought, strict=True):
+            utterances[place] = utterance
         align = Aligner(acoustic, Decoding.load(folder, acoustic.info))
-        for place, aligned, failure in track(
-            align(utterances),
+        for number, aligned, failure in track(
+            align(sought),
             "aligning",
-            total=len(utterances),
+            total=len(sought),
             console=_err,
             transient=True,
             disable=not sys.stderr.isatty(),
         ):
-            utterances[place] = aligned
+            utterances[places[number]] = aligned
             if failure:
                 failures.append(failure)
         usable = not failures or len(failures) < len(utterances)
@@ -62,7 +76,12 @@ def align_command(
     except (ManifestError, ModelError, OSError) as error:
         raise fail(one_line(error)) from error
     except KeyboardInterrupt:
-        raise fail("stopped; nothing was written", code=130) from None
+        goes_on = missing and output.exists() and output.samefile(manifest)
+        if not any(each.word_times for each in utterances) or (output.exists() and not goes_on):
+            raise fail("stopped; nothing was written", code=130) from None
+        write_manifest(output, utterances)
+        command = f"ossicle align {output} -o {output} --missing"
+        raise fail(f"stopped; what was found is written; go on with: {command}", code=130) from None
     for failure in failures:
         _err.print(one_line(failure), highlight=False, markup=False, soft_wrap=True)
     if usable:

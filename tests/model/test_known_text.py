@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ossicle.data.audio import read_audio
@@ -11,6 +14,7 @@ from ossicle.data.manifest import Utterance, read_manifest, write_manifest
 from ossicle.data.sample import sample_path, sample_text, sample_utterance
 from ossicle.data.text import normalize
 from ossicle.model.decoding.decoders import Decoding
+from ossicle.model.decoding.known_text import Aligner
 from ossicle.model.runtime import AcousticModel, find_model, transcribe_whole
 from ossicle.service.cli import app
 from typer.testing import CliRunner
@@ -97,3 +101,39 @@ def test_recordings_that_cannot_be_decoded_do_not_stop_the_others(tmp_path: Path
     assert str(lost) in printed
     found = read_manifest(tmp_path / "out.jsonl")
     assert [bool(utterance.word_times) for utterance in found] == [False, True, False]
+
+
+def test_alignment_that_was_stopped_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = sample_utterance()
+    lines = [replace(sample, speaker=f"{number}") for number in range(3)]
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write_manifest(source, lines)
+    whole, heard = Aligner.__call__, []
+
+    def interrupted(self: Aligner, utterances: Sequence[Utterance]) -> Iterator[Any]:
+        for found in whole(self, utterances[:1]):
+            heard.append(len(utterances))
+            yield found
+        if len(utterances) > 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Aligner, "__call__", interrupted)
+    result = ossicle(source, "-o", output)
+    assert result.exit_code == 130
+    assert f"ossicle align {output} -o {output} --missing" in " ".join(result.output.split())
+    found = read_manifest(output)
+    assert [bool(each.word_times) for each in found] == [True, False, False]
+
+    result = ossicle(source, "-o", output)  # from the beginning, over what is there
+    assert "nothing was written" in result.output
+    assert read_manifest(output) == found
+
+    assert ossicle(output, "-o", output, "--missing").exit_code == 130
+    result = ossicle(output, "-o", output, "--missing")
+    assert result.exit_code == 0, result.output
+    assert heard == [3, 3, 2, 1]
+    times = [each.word_times for each in read_manifest(output)]
+    assert times[0]
+    assert times == times[:1] * 3
