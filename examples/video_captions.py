@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ossicle.data.audio import stream_audio
 from ossicle.service import Recognizer
-from ossicle.service.formats import Transcript, to_vtt
-from ossicle.service.transcribe import segment_of
+from ossicle.service.formats import Transcript, segment_of, to_vtt
 
 film = Path(sys.argv[1])
 segments = []

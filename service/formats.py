@@ -123,6 +123,19 @@ class Cue:
     lines: tuple[str, ...]
 
 
+def segment_of(readings: Sequence[Alternative]) -> Segment:
+    """An utterance that spans the words of its best reading; there is at least one."""
+    best = readings[0]
+    return Segment(
+        best.text,
+        best.words[0].start,
+        best.words[-1].end,
+        best.confidence,
+        best.words,
+        tuple(readings) if len(readings) > 1 else (),
+    )
+
+
 def milliseconds(seconds: float) -> int:
     """Seconds as whole milliseconds, rounded to the nearest.
 

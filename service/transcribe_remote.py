@@ -17,8 +17,8 @@ from ossicle.data.pcm import to_linear16
 
 from .client import BusyError, OssicleError, SpeechClient
 from .files.together import as_it_comes
-from .formats import Segment, Transcript
-from .transcribe import (
+from .formats import Segment, Transcript, segment_of
+from .happenings import (
     FailedFile,
     Happening,
     Progress,
@@ -27,7 +27,6 @@ from .transcribe import (
     Spoken,
     opened,
     recording_name,
-    segment_of,
 )
 
 # Enough to keep a server's batch filled without taking many of the streams of others.
@@ -92,7 +91,7 @@ def transcribing_remote(
             return FailedFile(name, "the audio is empty; send at least one sample")
         return Transcript(name, duration, used.languages[0], used.name, segments)
 
-    yield from as_it_comes(recordings, work, jobs)
+    yield from as_it_comes(recordings, [work] * jobs)
 
 
 def _patiently(

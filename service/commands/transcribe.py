@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
+from ossicle.model.commands.options import thread_count
 from ossicle.service.commands.connection import Connection, with_connection
 from ossicle.service.commands.options import (
     USAGE,
@@ -34,9 +35,10 @@ from ossicle.service.commands.output import (
 )
 
 if TYPE_CHECKING:
+    from ossicle.model.decoding.decoders import DecodingConfig
     from ossicle.service.files.outputs import OutputFolder
     from ossicle.service.files.recordings import Recording
-    from ossicle.service.transcribe import FailedFile, Happening, Progress
+    from ossicle.service.happenings import Draft, FailedFile, Happening, Progress
 
 _STANDARD_INPUT = "-"
 
@@ -151,7 +153,7 @@ def transcribe_command(
             "-j",
             min=1,
             metavar="N",
-            help="Recordings at once. Default: 8, or 4 with --server.",
+            help="Recordings at once. Default: 8 for each process, or 4 with --server.",
         ),
     ] = None,
     *,
@@ -161,6 +163,8 @@ def transcribe_command(
 ) -> None:
     """Transcribe recordings.
 
+    Many recordings are shared out among processes, as many as --threads.
+
     Several recordings printed as txt have a line each, after their name; as json, an object each.
     What cannot be transcribed is told at the end; the exit code is then 1.
 
@@ -169,7 +173,7 @@ def transcribe_command(
     from ossicle.service.files.progress import progress_bar
     from ossicle.service.files.recordings import Recording, find_recordings
     from ossicle.service.files.together import in_order
-    from ossicle.service.transcribe import FailedFile, Spoken
+    from ossicle.service.happenings import FailedFile, Spoken
 
     found = list(find_recordings(files))
     recordings = [item for item in found if isinstance(item, Recording)]
@@ -323,29 +327,59 @@ def _in_process(
     output: OutputOptions,
     on_progress: Callable[[Progress], None],
 ) -> Iterator[tuple[int, Happening]]:
-    from ossicle.model.folder import model_digest
     from ossicle.service.transcribe import DEFAULT_SLOTS, transcribing
+    from ossicle.service.transcribe_process import HelperProcess, process_count
 
-    network, decoding = local_model(model, threads)
-    config = search.decoding(decoding)
-    drafts = []
-    if folder:
-        settings = {
-            "model": model_digest(local_folder(model)),
-            "search": asdict(config),
-            "alternatives": output.alternatives,
-        }
-        drafts = [folder.draft(recording, settings) for recording in todo]
-    yield from transcribing(
-        _sources(todo),
-        network,
-        decoding,
-        search=config,
-        alternatives=output.alternatives,
-        slots=jobs or DEFAULT_SLOTS,
-        drafts=drafts,
-        on_progress=on_progress,
-    )
+    cores = thread_count(threads)
+    sources = _sources(todo)
+    # Standard input is this process's alone.
+    paths = all(isinstance(source, str) for source in sources)
+    processes = process_count(len(todo), cores, jobs) if paths else 1
+    each = cores // processes
+    slots = -(-jobs // processes) if jobs else DEFAULT_SLOTS
+    helpers = [
+        HelperProcess(local_folder(model), each, slots, output.alternatives)
+        for _ in range(processes - 1)
+    ]
+    try:
+        network, decoding = local_model(model, each)
+        config = search.decoding(decoding)
+        for helper in helpers:
+            helper.begin(config)
+        yield from transcribing(
+            sources,
+            network,
+            decoding,
+            search=config,
+            alternatives=output.alternatives,
+            slots=slots,
+            drafts=_drafts(todo, folder, model, config, output),
+            others=[helper for helper in helpers for _ in range(slots)],
+            on_progress=on_progress,
+        )
+    finally:
+        for helper in helpers:
+            helper.stop()
+
+
+def _drafts(
+    todo: list[Recording],
+    folder: OutputFolder | None,
+    model: str | None,
+    config: DecodingConfig,
+    output: OutputOptions,
+) -> list[Draft]:
+    """What an earlier run has found out of the recordings; none if nothing is kept."""
+    from ossicle.model.folder import model_digest
+
+    if folder is None:
+        return []
+    settings = {
+        "model": model_digest(local_folder(model)),
+        "search": asdict(config),
+        "alternatives": output.alternatives,
+    }
+    return [folder.draft(recording, settings) for recording in todo]
 
 
 def _sources(recordings: list[Recording]) -> list[str | BinaryIO]:

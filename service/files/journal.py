@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ossicle.service.formats import Alternative, Segment, Word
-from ossicle.service.transcribe import Draft, Start
+from ossicle.service.happenings import Draft, Start
 
 
 class JournalTakenError(RuntimeError):

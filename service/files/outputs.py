@@ -12,7 +12,7 @@ from typing import Any
 
 from ossicle.data.replacing import replacing
 from ossicle.service.formats import Transcript, format_transcript
-from ossicle.service.transcribe import STANDARD_INPUT, Draft, Happening
+from ossicle.service.happenings import STANDARD_INPUT, Draft, Happening
 
 from .journal import Journal
 from .recordings import Recording

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ossicle.service.formats import Transcript, format_transcript, segment_object, to_json
-from ossicle.service.transcribe import Happening, Spoken
+from ossicle.service.happenings import Happening, Spoken
 
 from .outputs import OutputFolder
 from .recordings import Recording

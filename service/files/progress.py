@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ossicle.service.transcribe import STANDARD_INPUT, Progress
+from ossicle.service.happenings import STANDARD_INPUT, Progress
 
 from .recordings import Recording
 

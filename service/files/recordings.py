@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ossicle.data.folders import recordings_in
-from ossicle.service.transcribe import STANDARD_INPUT, FailedFile
+from ossicle.service.happenings import STANDARD_INPUT, FailedFile
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ _WAIT_SECONDS = 0.5
 
 
 def as_it_comes(
-    items: Sequence[T], work: Callable[[T, Callable[[E], None]], E], workers: int
+    items: Sequence[T], workers: Sequence[Callable[[T, Callable[[E], None]], E]]
 ) -> Iterator[tuple[int, E]]:
     """What workers find out about items, of which each takes one after the other.
 
@@ -25,14 +25,14 @@ def as_it_comes(
 
     Args:
         items: what is worked on.
-        work: gets an item and a function to tell what it finds out, and returns the last of it.
-        workers: items at a time.
+        workers: each works on one item at a time: it gets an item and a function to tell what it
+            finds out, and returns the last of it.
 
     Yields:
         The number of an item and what was found out about it.
 
     Raises:
-        BaseException: what ``work`` raises.
+        BaseException: what a worker raises.
     """
     waiting: queue.SimpleQueue[tuple[int, T]] = queue.SimpleQueue()
     for pair in enumerate(items):
@@ -43,7 +43,7 @@ def as_it_comes(
     def tell(number: int, event: E) -> None:
         told.put((number, event))
 
-    def run() -> None:
+    def run(work: Callable[[T, Callable[[E], None]], E]) -> None:
         try:
             while not left.is_set():
                 number, item = waiting.get_nowait()
@@ -55,10 +55,11 @@ def as_it_comes(
         finally:
             told.put(None)
 
-    working = min(workers, len(items))
-    for number in range(working):
+    working = min(len(workers), len(items))
+    for number, work in enumerate(workers[:working]):
         # Daemons: a worker that waits for a silent pipe must not keep the program alive.
-        threading.Thread(target=run, name=f"ossicle-file-{number}", daemon=True).start()
+        name = f"ossicle-file-{number}"
+        threading.Thread(target=run, args=(work,), name=name, daemon=True).start()
     try:
         while working:
             try:

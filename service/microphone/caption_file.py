@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ossicle.data.replacing import replacing
-from ossicle.service.formats import FORMATS, Segment, Transcript, format_transcript
-from ossicle.service.transcribe import segment_of
+from ossicle.service.formats import (
+    FORMATS,
+    Segment,
+    Transcript,
+    format_transcript,
+    segment_of,
+)
 from ossicle.service.values import ModelDescription, Result
 
 

@@ -19,9 +19,8 @@ from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 from ossicle.service.client import messages
 from ossicle.service.durations import seconds
-from ossicle.service.formats import Segment, Transcript, Word, format_transcript
+from ossicle.service.formats import Segment, Transcript, Word, format_transcript, segment_of
 from ossicle.service.models import Models
-from ossicle.service.transcribe import segment_of
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .caller import caller_of

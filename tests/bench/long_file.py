@@ -28,7 +28,7 @@ from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path
 from ossicle.service.client import SpeechClient
 from ossicle.service.formats import Transcript
-from ossicle.service.transcribe import Happening, Progress, Spoken
+from ossicle.service.happenings import Happening, Progress, Spoken
 from ossicle.service.transcribe_remote import transcribing_remote
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))

@@ -12,7 +12,8 @@ from ossicle.data.audio import read_audio
 from ossicle.data.sample import sample_path
 from ossicle.model.runtime import AcousticModel
 from ossicle.service.formats import Transcript
-from ossicle.service.transcribe import FailedFile, Progress, Recording, transcribe
+from ossicle.service.happenings import FailedFile, Progress, Recording
+from ossicle.service.transcribe import transcribe
 from recordings_on_disk import write_wav
 
 

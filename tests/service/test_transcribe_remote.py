@@ -18,7 +18,7 @@ from ossicle.data.pcm import to_linear16
 from ossicle.data.sample import sample_path
 from ossicle.service.client import BusyError, Result, SpeechClient
 from ossicle.service.formats import Transcript
-from ossicle.service.transcribe import FailedFile, Happening, Progress, Spoken
+from ossicle.service.happenings import FailedFile, Happening, Progress, Spoken
 from ossicle.service.transcribe_remote import transcribing_remote
 from processes import Served, serve, stop
 from recipes import RECIPES, encode

@@ -14,7 +14,8 @@ from ossicle.model.decoding.decoders import Decoding
 from ossicle.model.runtime import AcousticModel
 from ossicle.service.files.journal import Journal, JournalTakenError
 from ossicle.service.formats import Alternative, Segment, Transcript, Word
-from ossicle.service.transcribe import Progress, Spoken, Start, transcribe, transcribing
+from ossicle.service.happenings import Progress, Spoken, Start
+from ossicle.service.transcribe import transcribe, transcribing
 from recordings_on_disk import write_wav
 
 WORD = Word("naïve", 1.0000000001, 1.5, 0.25)

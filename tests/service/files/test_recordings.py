@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ossicle.service.files.recordings import Recording, find_recordings
-from ossicle.service.transcribe import FailedFile
+from ossicle.service.happenings import FailedFile
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_everything_is_told_at_once_and_of_each_item_in_order() -> None:
             last_has_ended.set()
         return f"{item} ends"
 
-    told = list(as_it_comes(["slow", "fast"], work, workers=2))
+    told = list(as_it_comes(["slow", "fast"], [work] * 2))
     assert sorted(told) == [
         (0, "slow begins"),
         (0, "slow ends"),
@@ -49,7 +49,7 @@ def test_an_exception_of_the_work_is_raised() -> None:
         return item
 
     with pytest.raises(RuntimeError, match="number 4"):
-        list(as_it_comes(range(8), work, workers=2))
+        list(as_it_comes(range(8), [work] * 2))
 
 
 def test_leaving_early_starts_no_more_work() -> None:
@@ -62,7 +62,7 @@ def test_leaving_early_starts_no_more_work() -> None:
             assert go_on.wait(10)
         return item
 
-    told = as_it_comes(range(8), work, workers=1)
+    told = as_it_comes(range(8), [work] * 1)
     assert next(told) == (0, 0)
     told.close()
     go_on.set()
