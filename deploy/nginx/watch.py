@@ -34,7 +34,14 @@ class Replica:
 
     def __init__(self, name: str) -> None:
         self.address, _, health = name.partition("=")
-        self._channel = grpc.insecure_channel(health or self.address)
+        # Left alone, gRPC tries a server that was away ever more seldom; and the health of a server
+        # behind a proxy would be the proxy's.
+        options = [
+            ("grpc.initial_reconnect_backoff_ms", 500),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+            ("grpc.enable_http_proxy", 0),
+        ]
+        self._channel = grpc.insecure_channel(health or self.address, options)
 
     def is_healthy(self, seconds: float) -> bool:
         """Whether it says within some time that it takes calls."""

@@ -94,7 +94,7 @@ class Access:
             ValueError: it is not what it should be, or the token may not be sent so.
         """
         self.check(address)
-        options = self._options(alone)
+        options = self._options(address, alone)
         if self.tls is None:
             return grpc.insecure_channel(address, options=options)
         return grpc.secure_channel(address, _credentials(self.tls), options=options)
@@ -109,7 +109,7 @@ class Access:
             OSError, ValueError: as :meth:`channel`.
         """
         self.check(address)
-        options = self._options(alone)
+        options = self._options(address, alone)
         if self.tls is None:
             return grpc.aio.insecure_channel(address, options=options)
         return grpc.aio.secure_channel(address, _credentials(self.tls), options=options)
@@ -160,8 +160,11 @@ class Access:
             )
         return None
 
-    def _options(self, alone: bool) -> list[tuple[str, str | int]]:
+    def _options(self, address: str, alone: bool) -> list[tuple[str, str | int]]:
         options = [*channel_options(), ("grpc.use_local_subchannel_pool", int(alone))]
+        if connects_to_loopback(address):
+            # What http_proxy names is not this machine, and would see what is sent in clear text.
+            options.append(("grpc.enable_http_proxy", 0))
         if self.tls and self.tls.server_name:
             options.append(("grpc.ssl_target_name_override", self.tls.server_name))
         return options

@@ -50,6 +50,8 @@ def add_command(
 
     with errors_in_one_line(OSError, ValueError):
         secret, token = make_token(name, max_streams, max_calls_per_minute, expires)
+        if token.expired:
+            fail(f"--expires {expires} has come, so that it would never count; give a later day")
         with edited_tokens(tokens, create=True) as known:
             if any(other.name == name for other in known):
                 fail(f"{tokens} has a token {name}; choose another name, or remove that one first")

@@ -98,11 +98,12 @@ class Gate(grpc.aio.ServerInterceptor):
                     processes=self._processes,
                 ),
             )
+        # Before anything is waited for, so that calls that come together are all counted.
+        self._open[kind] += 1
+        self._when_over(lambda: self._close(kind))
         if token:
             caller.set(token.name)
             await self._count(token, method)
-        self._open[kind] += 1
-        self._when_over(lambda: self._close(kind))
 
     async def _count(self, token: Token, method: str) -> None:
         try:

@@ -142,7 +142,7 @@ def edited_tokens(path: str | os.PathLike[str], create: bool = False) -> Iterato
         OSError: it cannot be read or written, or somebody else is changing it.
         ValueError: it is not such a file.
     """
-    file = Path(path)
+    file = Path(os.path.realpath(path))  # a link stays one
     # It holds off others who would change the file, too.
     draft = file.with_name(file.name + ".new")
     try:

@@ -54,6 +54,8 @@ class Captions:
                 body: bytes | None = await request.read()
             except web.HTTPRequestEntityTooLarge:
                 body = None
+            except web.RequestPayloadError:  # packed, it says, and it is not
+                body = b""
             yield request.query.get("format", "srt"), body
 
         async def write(text: str) -> None:

@@ -88,13 +88,19 @@ class TranscriptionForm:
                     self._take(part.name, await _text(part), models)
                     if self.info:
                         self._check_late(part.name, self.info, models)
-        except (ValueError, RuntimeError, web.HTTPException, HttpProcessingError) as error:
+        except (
+            ValueError,
+            RuntimeError,
+            web.HTTPException,
+            web.RequestPayloadError,
+            HttpProcessingError,
+        ) as error:
             raise invalid(f"the form cannot be read: {error}") from error
         self.param = "file"
         if not self.info:
             raise invalid("the form has no file; send the recording as its field file")
         self._check_together()
-        self.param = None
+        self.param = "file"
 
     def _opening(self) -> pb.StreamingRecognizeRequest:
         config = pb.RecognitionConfig(

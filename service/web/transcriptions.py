@@ -34,6 +34,8 @@ from .websocket import STREAM
 LIST_MODELS = "/ossicle.speech.v1.SpeechService/ListModels"
 # The logarithm of nothing would be no JSON.
 _LEAST_CONFIDENCE = 1e-6
+# Statuses for which something that was sent may be to blame.
+_CLIENTS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 _TYPES = {"text": "text/plain", **CONTENT_TYPES}
 
 
@@ -121,9 +123,10 @@ class _Answer:
     async def finish(self, outcome: Outcome) -> web.StreamResponse:
         """The response, once the stream is over."""
         if outcome.code is not grpc.StatusCode.OK:
+            param = self._form.param if outcome.code in _CLIENTS else None
             if self._events is None:
-                return refused(outcome, self._form.param)
-            return await self._end(openai_error(outcome, self._form.param), outcome)
+                return refused(outcome, param)
+            return await self._end(openai_error(outcome, param), outcome)
         info = self._form.info
         assert info, "the stream began with the file"
         segments = tuple(self._segments)

@@ -80,7 +80,8 @@ class StreamSocket:
                 await asyncio.wait({watching})
                 await self._close(request, running.result())
             elif excess := watching.result():
-                await self._close(request, Outcome(excess, ""))
+                outcome = await running  # what was heard before is told first
+                await self._close(request, Outcome(excess, outcome.request_id))
         finally:
             running.cancel()
             watching.cancel()
@@ -158,6 +159,13 @@ def parse_request(text: str) -> pb.StreamingRecognizeRequest | None:
         if document == END_OF_AUDIO:
             return None
         return json_format.ParseDict(document, pb.StreamingRecognizeRequest())
-    except (ValueError, TypeError, RecursionError, json_format.ParseError) as error:
+    # Half of a character that UTF-16 writes in two parts is a SystemError of protobuf's.
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+        SystemError,
+        json_format.ParseError,
+    ) as error:
         wrong = "a text message is no StreamingRecognizeRequest in JSON"
         raise invalid(f"{wrong}: {error}", logged=wrong) from error  # it may quote phrases

@@ -48,8 +48,13 @@ class WorkerProcess:
         self._process = spawning.Process(
             target=work, args=(number, far_end), name=f"ossicle-worker-{number}", daemon=True
         )
-        self._process.start()
-        far_end.close()
+        try:
+            self._process.start()
+        except OSError:
+            self.connection.close()
+            raise
+        finally:
+            far_end.close()
         self.began = time.monotonic()
         self.ready = False
         self.reload_when_ready = False

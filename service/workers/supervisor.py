@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 
-from ossicle.service.hangup import heed
+from ossicle.service.hangup import heed, held
 from ossicle.service.security.quota import OverQuota, Quota
 from ossicle.service.telemetry.merged import MergedMetrics
 from ossicle.service.telemetry.metrics import ServerMetrics
@@ -71,7 +71,8 @@ class Supervisor:
         own = self._metrics.registry
         self._merged = MergedMetrics(
             self._ask_metrics,
-            lambda: [own.collect(), *(worker.metrics for worker in self._workers.values())],
+            # A copy: another thread asks, while workers come and go.
+            lambda: [own.collect(), *(worker.metrics for worker in list(self._workers.values()))],
         )
         self.registry = CollectorRegistry()
         """The metrics of all workers, and of this process, as those of one server."""
@@ -140,8 +141,22 @@ class Supervisor:
             worker.signal(signal.SIGKILL)
 
     def _start(self, number: int) -> None:
-        worker = self._workers[number] = WorkerProcess(number, self._work)
+        try:
+            worker = self._workers[number] = WorkerProcess(number, self._work)
+        except OSError as error:
+            # No memory or no file is left: the others serve on, and have more of it by and by.
+            if not self._serving:
+                raise
+            self._start_later(number, f"cannot be started: {error.strerror or error}")
+            return
         log.info("worker started", extra={"facts": {"worker": number, "pid": worker.pid}})
+
+    def _start_later(self, number: int, what: str) -> None:
+        """Say what has become of a worker, and start another the later, the more often it does."""
+        pause = doubled(FIRST_WAIT, self._failures[number], LONGEST_WAIT)
+        self._failures[number] += 1
+        self._due[number] = time.monotonic() + pause
+        log.error("worker %d %s; another is started in %g s", number, what, pause)
 
     def _take_messages(self, worker: WorkerProcess) -> None:
         with suppress(EOFError, OSError):
@@ -195,18 +210,10 @@ class Supervisor:
             self._code = code if code > 0 else FAILURE
             self._stop()
             return
-        lived = time.monotonic() - worker.began
-        failures = 0 if lived > PROVEN_SECONDS else self._failures[worker.number]
-        self._failures[worker.number] = failures + 1
-        pause = doubled(FIRST_WAIT, failures, LONGEST_WAIT)
-        self._due[worker.number] = time.monotonic() + pause
+        if time.monotonic() - worker.began > PROVEN_SECONDS:
+            self._failures[worker.number] = 0
         self._metrics.worker_restarts.inc()
-        log.error(
-            "worker %d has ended by %s; another is started in %g s",
-            worker.number,
-            how,
-            pause,
-        )
+        self._start_later(worker.number, f"has ended by {how}")
 
     def _answer(self, worker: WorkerProcess, question: AskQuota) -> None:
         """Count what a token uses, for all workers."""
@@ -239,6 +246,11 @@ class Supervisor:
         def note(number: int, frame: object) -> None:
             self._signals.send(bytes([number]))
 
+        from multiprocessing import resource_tracker
+
+        # A process of Python's own that all workers use; a terminal that is closed would end it.
+        with held():
+            resource_tracker.ensure_running()
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         previous = {number: signal.signal(number, note) for number in numbers}
         heed()

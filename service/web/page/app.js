@@ -369,6 +369,7 @@ $("theme").addEventListener("click", () => {
 });
 $("settings").addEventListener("click", () => openSettings());
 $("token").addEventListener("change", () => {
+  $("token").value = $("token").value.trim();
   sessionStorage.setItem("token", $("token").value);
   listModels();
 });

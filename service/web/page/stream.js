@@ -82,6 +82,10 @@ export class Stream {
   #connection() {
     const address = new URL("v1/stream", document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
+    // Browsers refuse others, and their message shows them on the screen.
+    if (!/^[\w!#$%&'*+.^`|~-]*$/.test(this.token)) {
+      throw new StreamError("UNAUTHENTICATED", "the token has letters that no token has");
+    }
     const protocols = ["ossicle.v1", ...(this.token ? [`bearer.${this.token}`] : [])];
     return new Promise((resolve) => {
       const socket = new WebSocket(address, protocols);

@@ -484,3 +484,12 @@ def _status(call: Callable[[], Any]) -> grpc.StatusCode:
 def _health(channel: grpc.Channel) -> grpc.StatusCode:
     check = health_pb2_grpc.HealthStub(channel).Check
     return _status(lambda: check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT))
+
+
+def test_a_token_for_this_machine_goes_to_no_proxy(
+    guarded: SpeechServer, tokens: TokenFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nothing listens
+    monkeypatch.delenv("no_proxy", raising=False)
+    with SpeechClient(guarded.address, token=tokens.add("athome")) as client:
+        assert client.list_models().models

@@ -147,13 +147,24 @@ def test_of_two_who_change_it_at_once_one_is_told(tmp_path: Path) -> None:
     assert [token.name for token in read_tokens(file)] == ["slow"]
 
 
+def test_a_file_behind_a_link_is_changed_and_the_link_stays(tmp_path: Path) -> None:
+    file, link = tmp_path / "tokens.json", tmp_path / "link.json"
+    with edited_tokens(file, create=True) as tokens:
+        tokens.append(make_token("one")[1])
+    link.symlink_to(file)
+    with edited_tokens(link) as tokens:
+        tokens.append(make_token("two")[1])
+    assert link.is_symlink()
+    assert [token.name for token in read_tokens(file)] == ["one", "two"]
+
+
 def test_the_commands_make_list_and_remove_tokens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "tokens.json"
     monkeypatch.setenv("OSSICLE_TOKENS", str(file))
     monkeypatch.setenv("COLUMNS", "120")
-    limits = ["--max-streams", "4", "--max-calls-per-minute", "60", "--expires", "2001-02-03"]
+    limits = ["--max-streams", "4", "--max-calls-per-minute", "60", "--expires", "2999-02-03"]
     added = runner.invoke(app, ["token", "add", "mobile", *limits])
     assert (added.exit_code, added.stderr) == (0, "")
     secret = added.stdout.strip()
@@ -167,6 +178,7 @@ def test_the_commands_make_list_and_remove_tokens(
     assert "has a token mobile; choose another name" in again.stderr
     assert runner.invoke(app, ["token", "add", "desktop"]).exit_code == 0
 
+    file.write_text(file.read_text().replace("2999", "2001"))
     listed = runner.invoke(app, ["token", "list"])
     assert listed.exit_code == 0
     assert re.search(r"mobile\W+4\W+60\W+2001-02-03 \(it has\)", listed.stdout)
@@ -185,6 +197,7 @@ def test_the_commands_make_list_and_remove_tokens(
     [
         (["add", "a b"], "the name 'a b' cannot be one"),
         (["add", "a", "--expires", "never"], "expires of a is 'never'"),
+        (["add", "a", "--expires", "2001-02-03"], "--expires 2001-02-03 has come"),
         (["list"], "tokens.json: No such file"),
         (["remove", "a"], "tokens.json: No such file"),
     ],

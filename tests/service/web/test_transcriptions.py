@@ -281,6 +281,33 @@ async def test_what_is_no_form_is_refused(
         assert message in (await response.json())["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [(PATH, "the form cannot be read"), ("v1/captions", "no transcript in JSON")],
+)
+async def test_a_body_that_is_not_packed_as_it_says_is_refused(
+    small: SpeechServer, http: aiohttp.ClientSession, path: str, message: str
+) -> None:
+    kind = {
+        "Content-Type": "multipart/form-data; boundary=b",
+        "Content-Encoding": "gzip",
+        "Connection": "close",
+    }
+    async with http.post(small.page + path, data=b"abc", headers=kind) as response:
+        assert response.status == 400
+        assert message in (await response.json())["error"]["message"]
+
+
+async def test_a_file_that_is_to_blame_is_named(
+    web: SpeechServer, http: aiohttp.ClientSession
+) -> None:
+    data = form(("file", sample_path().read_bytes()[:20_000]))
+    async with http.post(web.page + PATH, data=data) as response:
+        error = (await response.json())["error"]
+    assert (response.status, error["param"]) == (400, "file")
+    assert "cut short" in error["message"]
+
+
 async def test_finals_come_while_the_file_is_still_being_sent(
     small: SpeechServer, http: aiohttp.ClientSession, tapes: Any
 ) -> None:

@@ -162,6 +162,8 @@ async def test_phrases_are_honoured(
         (["no json"], INVALID_ARGUMENT, "no StreamingRecognizeRequest in JSON: Expecting value"),
         (["[" * 200_000], INVALID_ARGUMENT, "in JSON"),
         (["1"], INVALID_ARGUMENT, "in JSON"),
+        ([r'{"streamingConfig": {"\ud800": 1}}'], INVALID_ARGUMENT, "in JSON"),
+        ([start({"encoding": "\ud800"})], INVALID_ARGUMENT, "in JSON"),
         (["x" * (MAX_TEXT_CHARACTERS + 1)], INVALID_ARGUMENT, "send audio in binary messages"),
         ([{"streamingConfig": {"konfig": {}}}], INVALID_ARGUMENT, 'no field named "konfig"'),
         ([start({"encoding": "MP4"})], INVALID_ARGUMENT, "MP4"),
@@ -187,7 +189,15 @@ async def test_what_is_wrong_is_told_and_closes_with_the_status(
     assert heard.code == code
     assert heard.error["code"] == code - 4000
     assert message in heard.error["message"]
+    assert heard.error["requestId"] == "of-mine"
     assert await asyncio.to_thread(until, lambda: small.engine.active == 0)
+
+
+async def test_what_was_heard_before_a_message_too_many_is_told(
+    small: SpeechServer, http: aiohttp.ClientSession
+) -> None:
+    heard = await stream(http, small.page, start(), bytes(4 * SECOND), END, b"\0\0")
+    assert (heard.code, len(heard.finals)) == (INVALID_ARGUMENT, 1)
 
 
 async def test_the_name_of_a_call_is_the_clients_and_in_every_message(

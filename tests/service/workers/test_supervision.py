@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from ossicle.service.client import (
     SpeechClient,
     UnavailableError,
 )
+from ossicle.service.workers.supervisor import Supervisor
 from supervised import Workers, exists
 from trouble import LINEAR16, STEPS, Trouble, cut, finals
 
@@ -67,6 +69,27 @@ def test_what_a_worker_that_stands_still_was_doing_is_not_told(victims: Workers)
     assert page["ossicle_workers{}"] == 2
     assert until(lambda: victims.metrics()["ossicle_serving{}"] == 2, 20)
     assert victims.pids()[1] == still
+
+
+def test_a_worker_that_cannot_be_started_now_is_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_file_is_left(*arguments: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("ossicle.service.workers.supervisor.WorkerProcess", no_file_is_left)
+    supervisor = Supervisor(2, 1.0, print)
+    supervisor._work = print
+    with pytest.raises(OSError, match="Too many open files"):
+        supervisor._start(1)  # there is no server yet that could serve on
+    supervisor._serving = True
+    supervisor._start(1)
+    first = supervisor._due.pop(1)
+    supervisor._start(1)
+    assert supervisor._due[1] > first
+    assert "worker 1 cannot be started: Too many open files; another is started in 0.5 s" in (
+        caplog.text
+    )
 
 
 def test_sigterm_drains_all_workers(victims: Workers, speech: bytes) -> None:
