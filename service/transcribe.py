@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ossicle.model.runtime import AcousticModel
 
 # Files at once. More slots make larger batches, but the last files leave most of them empty.
-DEFAULT_SLOTS = 8
+DEFAULT_SLOTS = 16
 
 Work = Callable[
     [Recording, Draft, Callable[[Happening], None], Callable[[Progress], None]],

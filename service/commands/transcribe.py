@@ -153,7 +153,7 @@ def transcribe_command(
             "-j",
             min=1,
             metavar="N",
-            help="Recordings at once. Default: 8 for each process, or 4 with --server.",
+            help="Recordings at once. Default: 16 for each process, or 4 with --server.",
         ),
     ] = None,
     *,
@@ -336,7 +336,8 @@ def _in_process(
     paths = all(isinstance(source, str) for source in sources)
     processes = process_count(len(todo), cores, jobs) if paths else 1
     each = cores // processes
-    slots = -(-jobs // processes) if jobs else DEFAULT_SLOTS
+    # No more than its share: what this process takes while the others begin, they cannot take.
+    slots = min(-(-(jobs or len(todo)) // processes), jobs or DEFAULT_SLOTS)
     helpers = [
         HelperProcess(local_folder(model), each, slots, output.alternatives)
         for _ in range(processes - 1)

@@ -189,7 +189,8 @@ def _active(engines: Callable[[str], Sequence[Engine]], name: str) -> float:
 
 
 def _capacity(engines: Callable[[str], Sequence[Engine]], name: str) -> float:
-    return engines(name)[0].capacity
+    found = engines(name)
+    return found[0].capacity if found else 0.0  # while another model takes its place
 
 
 def _waiting(engines: Callable[[str], Sequence[Engine]], name: str, rate: int) -> float:
