@@ -27,21 +27,26 @@ if TYPE_CHECKING:
     from ossicle.model.decoding.decoders import DecodingConfig
 
 MOST_PROCESSES = 8
-"""Each holds the model in its own memory, 0.3 GB for that in the repository."""
+
+PROCESS_BYTES = 600_000_000
+"""Memory for a process: 0.45 GB with the model of the repository and sixteen recordings at once."""
 
 _FILES_EACH = 4
 _FOR_ALL = -1  # what a process says of itself and of no recording
 
 
-def process_count(recordings: int, cores: int, jobs: int | None) -> int:
+def process_count(recordings: int, cores: int, jobs: int | None, free: int | None) -> int:
     """How many processes are worth it, this one included.
 
     Args:
         recordings: to transcribe.
         cores: to use.
         jobs: recordings at once that were asked for.
+        free: bytes of memory that are; None where nobody knows.
     """
     most = min(cores, recordings // _FILES_EACH, jobs or recordings, MOST_PROCESSES)
+    if free is not None:
+        most = min(most, free // PROCESS_BYTES)
     return max(1, most)
 
 
@@ -67,8 +72,10 @@ class HelperProcess:
             name="ossicle-helper",
             daemon=True,
         )
-        self._process.start()
-        far_end.close()
+        try:
+            self._process.start()
+        finally:
+            far_end.close()
         self._numbers = itertools.count()
         self._sending = threading.Lock()
         self._answers: dict[int, queue.SimpleQueue[Any]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -327,6 +327,7 @@ def _in_process(
     output: OutputOptions,
     on_progress: Callable[[Progress], None],
 ) -> Iterator[tuple[int, Happening]]:
+    from ossicle.data.free_memory import free_memory
     from ossicle.service.transcribe import DEFAULT_SLOTS, transcribing
     from ossicle.service.transcribe_process import HelperProcess, process_count
 
@@ -334,15 +335,16 @@ def _in_process(
     sources = _sources(todo)
     # Standard input is this process's alone.
     paths = all(isinstance(source, str) for source in sources)
-    processes = process_count(len(todo), cores, jobs) if paths else 1
+    processes = process_count(len(todo), cores, jobs, free_memory()) if paths else 1
     each = cores // processes
     # No more than its share: what this process takes while the others begin, they cannot take.
     slots = min(-(-(jobs or len(todo)) // processes), jobs or DEFAULT_SLOTS)
-    helpers = [
-        HelperProcess(local_folder(model), each, slots, output.alternatives)
-        for _ in range(processes - 1)
-    ]
-    try:
+    helpers = []
+    with ExitStack() as stack:
+        for _ in range(processes - 1):
+            helper = HelperProcess(local_folder(model), each, slots, output.alternatives)
+            stack.callback(helper.stop)
+            helpers.append(helper)
         network, decoding = local_model(model, each)
         config = search.decoding(decoding)
         for helper in helpers:
@@ -358,9 +360,6 @@ def _in_process(
             others=[helper for helper in helpers for _ in range(slots)],
             on_progress=on_progress,
         )
-    finally:
-        for helper in helpers:
-            helper.stop()
 
 
 def _drafts(

@@ -45,22 +45,25 @@ def talks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("recordings", "cores", "jobs", "processes"),
+    ("recordings", "cores", "jobs", "gigabytes", "processes"),
     [
-        (1, 8, None, 1),
-        (7, 8, None, 1),
-        (8, 8, None, 2),
-        (1000, 4, None, 4),
-        (1000, 64, None, 8),
-        (1000, 4, 1, 1),
-        (1000, 4, 3, 3),
-        (0, 4, None, 1),
+        (1, 8, None, 16, 1),
+        (7, 8, None, 16, 1),
+        (8, 8, None, 16, 2),
+        (1000, 4, None, None, 4),
+        (1000, 64, None, 16, 8),
+        (1000, 4, 1, 16, 1),
+        (1000, 4, 3, 16, 3),
+        (1000, 8, None, 2, 3),
+        (1000, 8, None, 0, 1),
+        (0, 4, None, 16, 1),
     ],
 )
 def test_processes_are_as_many_as_pay(
-    recordings: int, cores: int, jobs: int | None, processes: int
+    recordings: int, cores: int, jobs: int | None, gigabytes: int | None, processes: int
 ) -> None:
-    assert process_count(recordings, cores, jobs) == processes
+    free = None if gigabytes is None else gigabytes * 10**9
+    assert process_count(recordings, cores, jobs, free) == processes
 
 
 def test_transcripts_are_those_of_one_process(
