@@ -100,7 +100,6 @@ class TranscriptionForm:
         if not self.info:
             raise invalid("the form has no file; send the recording as its field file")
         self._check_together()
-        self.param = "file"
 
     def _opening(self) -> pb.StreamingRecognizeRequest:
         config = pb.RecognitionConfig(
