@@ -2,9 +2,9 @@
 
 It serves nothing itself. The first worker is started alone, so that what stops a server from
 starting is said once; when it serves, the others are. From then on a worker that ends is replaced,
-at once the first time and later the more often it happens; one that stands still is killed first.
-SIGTERM and SIGINT are passed on to all workers, which then drain, and so is SIGHUP, which makes
-them read their models anew.
+at once the first time and later the more often it happens; one that stands still, or takes for ever
+to start, is killed first. SIGTERM and SIGINT are passed on to all workers, which then drain, and so
+is SIGHUP, which makes them read their models anew.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ PROVEN_SECONDS = 60.0
 # counted, for a supervisor that was itself stopped has not asked meanwhile.
 PULSE_SECONDS = 5.0
 MAX_UNANSWERED = 6
+# A worker that replaces another has failed if it takes longer to serve than the slowest before the
+# server was ready times this, and than this.
+START_FACTOR = 10
+LEAST_START_SECONDS = 60.0
 # What a scrape of the metrics waits for workers that do not answer, all together.
 METRICS_SECONDS = 2.0
 FAILURE = 1
@@ -61,6 +65,7 @@ class Supervisor:
         self._due: dict[int, float] = {}  # when a worker is to be started again
         self._first: Ready | None = None
         self._serving = False  # all have served
+        self._slowest_start = 0.0
         self._next_pulse = time.monotonic()
         self._stopping: float | None = None  # until when they may take to end
         self._code = 0
@@ -132,12 +137,22 @@ class Supervisor:
     def _feel_pulses(self) -> None:
         for worker in self._workers.values():
             if not worker.ready:
+                self._hurry(worker)
                 continue
             if worker.unanswered < MAX_UNANSWERED:
                 worker.ask_pulse()
                 continue
             silence = worker.unanswered * PULSE_SECONDS
             log.error("worker %d has not answered for %g s and is killed", worker.number, silence)
+            worker.signal(signal.SIGKILL)
+
+    def _hurry(self, worker: WorkerProcess) -> None:
+        """Kill a worker that takes too long to replace another, whose place it would hold."""
+        patience = max(START_FACTOR * self._slowest_start, LEAST_START_SECONDS)
+        # The first have no measure, and somebody who waits for them.
+        if self._serving and time.monotonic() - worker.began > patience:
+            number = worker.number
+            log.error("worker %d does not serve after %.3g s and is killed", number, patience)
             worker.signal(signal.SIGKILL)
 
     def _start(self, number: int) -> None:
@@ -182,6 +197,8 @@ class Supervisor:
             worker.signal(signal.SIGHUP)
         if self._serving:
             log.info("worker %d serves again", worker.number)
+        else:
+            self._slowest_start = max(self._slowest_start, time.monotonic() - worker.began)
         if self._first is None:
             self._first = message
             if self._stopping is None:

@@ -53,6 +53,17 @@ class Odd:
             if isinstance(connection.recv(), AskPulse) and (number, started) != (1, 0):
                 connection.send(TellPulse())
 
+    def hangs_while_it_starts(self, number: int, started: int, connection: Connection) -> None:
+        if (number, started) == (1, 1):
+            time.sleep(60)
+        connection.send(Ready("greeting", {}))
+        if (number, started) == (1, 0):
+            time.sleep(0.2)  # until all were seen to serve
+            sys.exit(7)
+        while True:
+            if isinstance(connection.recv(), AskPulse):
+                connection.send(TellPulse())
+
     def ends_again_and_again(self, number: int, started: int, connection: Connection) -> None:
         connection.send(Ready("greeting", {}))
         if number == 1 and started < 3:
@@ -67,6 +78,9 @@ def main(behaviour: str, folder: str) -> None:
     stop_seconds = {"stays": 1.0, "stands_still": 3e6}.get(behaviour, 60.0)
     if behaviour == "stands_still":
         supervision.PULSE_SECONDS = 0.25
+    if behaviour == "hangs_while_it_starts":
+        supervision.PULSE_SECONDS = supervision.LEAST_START_SECONDS = 0.5
+        supervision.START_FACTOR = 2
     supervisor = Supervisor(2, stop_seconds, lambda ready: print(ready.greeting, flush=True))
     sys.exit(supervisor.run(Odd(behaviour, Path(folder))))
 

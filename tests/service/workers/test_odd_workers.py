@@ -86,6 +86,18 @@ def test_a_worker_that_stands_still_is_killed_and_replaced(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0-0", "1-0", "1-1"]
 
 
+def test_a_worker_that_hangs_while_it_replaces_another_is_killed_and_replaced(
+    tmp_path: Path,
+) -> None:
+    run = Run("hangs_while_it_starts", tmp_path)
+    run.until("worker 1 has ended by exit code 7; another is started in 0.5 s")
+    run.until("worker 1 does not serve after")
+    run.until("worker 1 has ended by signal 9; another is started in 1 s")
+    run.until("worker 1 serves again")
+    assert run.ended() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0-0", "1-0", "1-1", "1-2"]
+
+
 def test_a_worker_that_ends_again_and_again_is_started_ever_later(tmp_path: Path) -> None:
     run = Run("ends_again_and_again", tmp_path)
     for wait in ("0.5", "1", "2"):
