@@ -17,9 +17,10 @@ from ossicle.service.models import Models
 from .calls import LocalCalls
 from .captions import FORMAT_CAPTIONS, MAX_BYTES, Captions, format_captions
 from .config import WebConfig
+from .models import GET_MODEL, LIST_MODELS, ModelPages, getting_model
 from .origin import is_allowed
 from .refusal import error_json
-from .transcriptions import LIST_MODELS, Transcriptions
+from .transcriptions import Transcriptions
 from .websocket import STREAM, StreamSocket
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class WebServer:
         methods: Mapping[str, grpc.RpcMethodHandler[Any, Any]] = {
             STREAM: grpc.stream_stream_rpc_method_handler(servicer.StreamingRecognize),
             LIST_MODELS: grpc.unary_unary_rpc_method_handler(servicer.ListModels),
+            GET_MODEL: grpc.unary_unary_rpc_method_handler(getting_model(servicer.ListModels)),
             FORMAT_CAPTIONS: grpc.unary_unary_rpc_method_handler(format_captions),
         }
         self._calls = LocalCalls(interceptors, methods)
@@ -89,14 +91,15 @@ class WebServer:
         app = web.Application(middlewares=[self._watched], client_max_size=MAX_BYTES)
         app.on_response_prepare.append(self._add_headers)
         transcriptions = Transcriptions(self._calls, models)
+        pages = ModelPages(self._calls)
         app.add_routes(
             [
                 web.get("/", _index),
                 web.get("/v1/stream", self._stream),
                 web.post("/v1/captions", Captions(self._calls).post),
                 web.post("/v1/audio/transcriptions", transcriptions.transcribe),
-                web.get("/v1/models", transcriptions.models),
-                web.get("/v1/models/{model}", transcriptions.models),
+                web.get("/v1/models", pages.all),
+                web.get("/v1/models/{model}", pages.one),
                 web.static("/page", _PAGE),
             ]
         )

@@ -1,4 +1,4 @@
-"""``POST /v1/audio/transcriptions`` and ``GET /v1/models``, as OpenAI's clients call them.
+"""``POST /v1/audio/transcriptions``, as OpenAI's clients call it.
 
 A recording is a stream of the contract that arrives over HTTP: it is recognised while it is being
 uploaded, and never kept. docs/websocket.md has the fields, and which of them are refused.
@@ -10,12 +10,10 @@ import asyncio
 import json
 import math
 import zlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 from aiohttp import web
-from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 from ossicle.service.client import messages
 from ossicle.service.durations import seconds
@@ -31,7 +29,6 @@ from .goodbye import tell_or_hang_up
 from .refusal import named, openai_error, refused
 from .websocket import STREAM
 
-LIST_MODELS = "/ossicle.speech.v1.SpeechService/ListModels"
 # The logarithm of nothing would be no JSON.
 _LEAST_CONFIDENCE = 1e-6
 # Statuses for which something that was sent may be to blame.
@@ -40,10 +37,10 @@ _TYPES = {"text": "text/plain", **CONTENT_TYPES}
 
 
 class Transcriptions:
-    """The HTTP endpoints of OpenAI's clients.
+    """The HTTP endpoint.
 
     Args:
-        calls: where they are answered.
+        calls: where it is answered.
         models: those there are.
     """
 
@@ -63,30 +60,6 @@ class Transcriptions:
             outcome = Outcome(status, outcome.request_id)
             form.param = "file"
         return await answer.finish(outcome)
-
-    async def models(self, request: web.Request) -> web.Response:
-        """List the models, or describe the one that the path names."""
-        listed: list[pb.ListModelsResponse] = []
-
-        async def write(response: pb.ListModelsResponse) -> None:
-            listed.append(response)
-
-        outcome = await self._calls.run(LIST_MODELS, _nothing_more(), write, caller_of(request))
-        if outcome.code is not grpc.StatusCode.OK:
-            return refused(outcome)
-        models = [_model(model) for model in listed[0].models]
-        wanted = request.match_info.get("model")
-        if wanted is None:
-            return web.json_response({"object": "list", "data": models}, headers=named(outcome))
-        for model in models:
-            if model["id"] == wanted:
-                return web.json_response(model, headers=named(outcome))
-        names = ", ".join(model["id"] for model in models)
-        missing = Status(
-            code=grpc.StatusCode.NOT_FOUND.value[0],
-            message=f"there is no model {wanted[:40]!r}; there is: {names}",
-        )
-        return refused(Outcome(missing, outcome.request_id), "model")
 
 
 class _Answer:
@@ -218,18 +191,3 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
 def _mean_log(words: tuple[Word, ...]) -> float:
     logs = [math.log(max(word.confidence, _LEAST_CONFIDENCE)) for word in words]
     return sum(logs) / len(logs)
-
-
-def _model(model: pb.Model) -> dict[str, Any]:
-    """A model as OpenAI describes one, and under ``ossicle`` as the contract does."""
-    return {
-        "id": model.name,
-        "object": "model",
-        "created": 0,
-        "owned_by": "ossicle",
-        "ossicle": json_format.MessageToDict(model),
-    }
-
-
-async def _nothing_more() -> AsyncIterator[pb.ListModelsRequest]:
-    yield pb.ListModelsRequest()

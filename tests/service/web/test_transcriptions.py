@@ -166,6 +166,9 @@ def test_models_are_listed_and_described(client: openai.OpenAI, web: SpeechServe
     assert client.models.retrieve(model.id) == model
     with pytest.raises(openai.NotFoundError, match="there is no model 'whisper-1'"):
         client.models.retrieve("whisper-1")
+    calls = web.telemetry.metrics.registry
+    ended = {"method": "GetModel", "code": "NOT_FOUND"}
+    assert calls.get_sample_value("ossicle_calls_total", ended) == 1
 
 
 @pytest.mark.parametrize(
