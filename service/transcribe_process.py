@@ -12,7 +12,6 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from ossicle.data import pool_process
 from .admission import EngineStopped
 from .formats import Transcript
 from .happenings import Draft, FailedFile, Happening, Progress, Recording, Spoken
+from .spawning import ending, spawned
 
 if TYPE_CHECKING:
     from ossicle.model.decoding.decoders import DecodingConfig
@@ -63,19 +63,9 @@ class HelperProcess:
     """
 
     def __init__(self, folder: Path, threads: int, slots: int, alternatives: int) -> None:
-        # Not forked: threads of ONNX Runtime do not survive that.
-        spawning = get_context("spawn")
-        self._connection, far_end = spawning.Pipe()
-        self._process = spawning.Process(
-            target=_serve,
-            args=(far_end, folder, threads, slots, alternatives),
-            name="ossicle-helper",
-            daemon=True,
+        self._process, self._connection = spawned(
+            "ossicle-helper", _serve, folder, threads, slots, alternatives
         )
-        try:
-            self._process.start()
-        finally:
-            far_end.close()
         self._numbers = itertools.count()
         self._sending = threading.Lock()
         self._answers: dict[int, queue.SimpleQueue[Any]] = {}
@@ -150,9 +140,10 @@ class HelperProcess:
         self._connection.close()
         self._process.join()
         code = self._process.exitcode
+        assert code is not None
         reason = reason or (
-            f"a process that transcribes has ended ({_how(code)}): if that was for want of memory, "
-            "use fewer with --threads"
+            f"a process that transcribes has ended ({ending(code)}): if that was for want of "
+            "memory, use fewer with --threads"
         )
         with self._knowing:
             self._ended = reason
@@ -160,12 +151,8 @@ class HelperProcess:
                 waiting.put(EngineStopped(reason))
 
 
-def _how(code: int | None) -> str:
-    return f"signal {-code}" if code and code < 0 else f"exit code {code}"
-
-
 def _serve(
-    connection: Connection, folder: Path, threads: int, slots: int, alternatives: int
+    folder: Path, threads: int, slots: int, alternatives: int, connection: Connection
 ) -> None:
     """Transcribe what is asked for, until nobody asks any more."""
     pool_process.begin()

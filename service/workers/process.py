@@ -9,10 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from ossicle.service.security.tokens import Token
+from ossicle.service.spawning import spawned
 from ossicle.service.telemetry.merged import counted
 from prometheus_client import Metric
 
@@ -38,23 +38,14 @@ class WorkerProcess:
     Args:
         number: of the worker.
         work: what it does.
+
+    Raises:
+        OSError: it cannot be started.
     """
 
     def __init__(self, number: int, work: Work) -> None:
-        # Not forked: threads of gRPC and ONNX Runtime do not survive that.
-        spawning = get_context("spawn")
         self.number = number
-        self.connection, far_end = spawning.Pipe()
-        self._process = spawning.Process(
-            target=work, args=(number, far_end), name=f"ossicle-worker-{number}", daemon=True
-        )
-        try:
-            self._process.start()
-        except OSError:
-            self.connection.close()
-            raise
-        finally:
-            far_end.close()
+        self._process, self.connection = spawned(f"ossicle-worker-{number}", work, number)
         self.began = time.monotonic()
         self.ready = False
         self.reload_when_ready = False

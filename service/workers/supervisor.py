@@ -20,6 +20,7 @@ from multiprocessing.connection import wait
 
 from ossicle.service.hangup import heed, held
 from ossicle.service.security.quota import OverQuota, Quota
+from ossicle.service.spawning import ending
 from ossicle.service.telemetry.merged import MergedMetrics
 from ossicle.service.telemetry.metrics import ServerMetrics
 from ossicle.service.waiting import doubled
@@ -219,7 +220,7 @@ class Supervisor:
         if self._stopping is not None:
             self._code = self._code or int(code != 0 and worker.ready)
             return
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        how = ending(code)
         if not self._serving:
             # It has said why, unless it could not; starting it again would not help.
             if code <= 0:
