@@ -228,7 +228,7 @@ class Supervisor:
             self._code = code if code > 0 else FAILURE
             self._stop()
             return
-        if time.monotonic() - worker.began > PROVEN_SECONDS:
+        if worker.ready and time.monotonic() - worker.began > PROVEN_SECONDS:
             self._failures[worker.number] = 0
         self._metrics.worker_restarts.inc()
         self._start_later(worker.number, f"has ended by {how}")
