@@ -1,12 +1,12 @@
-# GNU make and Python 3.10 to 3.13 are all that is needed: everything else is installed into
+# GNU make and Python 3.10 to 3.14 are all that is needed: everything else is installed into
 # .venv/ by the targets that use it.
 
 PYTHON ?= python3
 BASE := .venv/base
 DEV := .venv/dev
 
-CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = sys.version_info; (3, 10) <= v < (3, 14) or sys.exit( \
-	f"$(PYTHON) is Python {v[0]}.{v[1]}: name one of 3.10 to 3.13, as in make PYTHON=python3.12 demo")'
+CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = sys.version_info; (3, 10) <= v < (3, 15) or sys.exit( \
+	f"$(PYTHON) is Python {v[0]}.{v[1]}: name one of 3.10 to 3.14, as in make PYTHON=python3.12 demo")'
 
 # What an installed package is made from; the code itself is used where it lies.
 RECIPE := pyproject.toml constraints.txt

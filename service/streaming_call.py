@@ -21,7 +21,7 @@ from .limits import Limits
 from .models import Models, ServedModel
 from .pace import Pace
 from .telemetry.stream import StreamObserver
-from .waiting import NotInTimeError, in_time
+from .waiting import NotInTimeError, in_time, let_go
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ class StreamingCall:
         finally:
             observer.ended(stream.samples)
             stream.cancel()
-            reader.cancel()
+            let_go(reader)
             intake.close()
         error, self._error = self._error, None
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -42,6 +43,24 @@ async def in_time(
         if task.done():
             return task.result()
     finally:
-        task.cancel()
+        let_go(task)
         del task  # whose error knows this frame: the two would stay in memory
     raise NotInTimeError
+
+
+def let_go(task: asyncio.Future[Any]) -> None:
+    """Cancel a task that nobody waits for any more, and leave nothing of it in memory.
+
+    What it is cancelled with knows its frames, and one of `asyncio.wait`, since Python 3.14, the
+    task: without this the garbage collector would find them, some time.
+    """
+    if not task.done():
+        task.cancel()
+        task.add_done_callback(_forget_why)
+
+
+def _forget_why(task: asyncio.Future[Any]) -> None:
+    if task.cancelled():
+        # A task that has said why it was cancelled does not keep it.
+        with suppress(asyncio.CancelledError):
+            task.exception()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -192,20 +192,17 @@ def transcribe_command(
         with (
             errors_in_one_line(*_expected_errors()),
             progress_bar(todo, wanted=not output.quiet) as on_progress,
+            # Whatever ends the loop, what transcribes is stopped at once, not when Python ends.
+            closing(
+                _by_server(todo, server, connection, model, jobs, search, output, on_progress)
+                if server
+                else _in_process(todo, folder, model, threads, jobs, search, output, on_progress)
+            ) as as_it_comes,
         ):
-            if not todo:
-                happenings: Iterator[tuple[int, Happening]] = iter(())
-            elif server:
-                happenings = _by_server(
-                    todo, server, connection, model, jobs, search, output, on_progress
-                )
-            else:
-                happenings = _in_process(
-                    todo, folder, model, threads, jobs, search, output, on_progress
-                )
+            happenings: Iterator[tuple[int, Happening]] = as_it_comes
             if not (folder or output.json_lines):
                 happenings = in_order(happenings, lambda event: not isinstance(event, Spoken))
-            for number, event in happenings:
+            for number, event in happenings if todo else ():
                 for listen in listeners:
                     listen(todo[number], event)
                 if isinstance(event, FailedFile):
@@ -302,7 +299,7 @@ def _by_server(
     search: SearchOptions,
     output: OutputOptions,
     on_progress: Callable[[Progress], None],
-) -> Iterator[tuple[int, Happening]]:
+) -> Generator[tuple[int, Happening], None, None]:
     from ossicle.service.transcribe_remote import DEFAULT_JOBS, transcribing_remote
 
     options = {**search.request(), "alternatives": output.alternatives}
@@ -326,7 +323,7 @@ def _in_process(
     search: SearchOptions,
     output: OutputOptions,
     on_progress: Callable[[Progress], None],
-) -> Iterator[tuple[int, Happening]]:
+) -> Generator[tuple[int, Happening], None, None]:
     from ossicle.data.free_memory import free_memory
     from ossicle.service.transcribe import DEFAULT_SLOTS, transcribing
     from ossicle.service.transcribe_process import HelperProcess, process_count

@@ -6,6 +6,7 @@ import logging
 import os
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -91,11 +92,8 @@ class ServerTls:
     def context(self) -> ssl.SSLContext:
         """What a server of Python listens with; each connection asks for the files anew."""
 
-        def renew(connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:
-            connection.context = self._files.current().python
-
-        context = self._context()
-        context.sni_callback = renew
+        context = _Renewing(ssl.PROTOCOL_TLS_SERVER)
+        context.current = lambda: self._files.current().python
         return context
 
     def _context(self) -> ssl.SSLContext:
@@ -103,8 +101,7 @@ class ServerTls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self._client_ca)
         if self._client_ca:
             context.verify_mode = ssl.CERT_REQUIRED
-            # Who resumes a session is not asked for the certificate again, which may be of an
-            # authority that was taken out.
+            # Who resumes a session is not asked for the certificate again, which may have ended.
             context.num_tickets = 0
             context.options |= ssl.OP_NO_TICKET
         context.load_cert_chain(self._certificate, self._key)
@@ -124,6 +121,28 @@ class ServerTls:
             )
         for_grpc = grpc.ssl_server_certificate_configuration([pair], roots)
         return _Files(for_grpc, self._context(), described)
+
+
+class _Renewing(ssl.SSLContext):
+    """Makes each connection with the context that is the current one then.
+
+    A context remembers the sessions of its clients, and who resumes one is not asked for a
+    certificate again. Were all connections made by one context that turns to other files, a client
+    whose authority was taken out would get in with its old session, as OpenSSL 3.6 lets it.
+    """
+
+    current: Callable[[], ssl.SSLContext]
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """What asyncio makes a connection with."""
+        return self.current().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
 def describe(certificate: Path, key: Path) -> Certificate:

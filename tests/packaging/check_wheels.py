@@ -22,7 +22,7 @@ from pathlib import Path
 import tomllib
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
-VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 # pip does not know that a newer system runs an older one's wheels, so each tag is listed.
 PLATFORMS = {
     "Linux x86_64": [
