@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from ossicle.model.decoding.decoders import DecodingConfig
@@ -32,6 +31,7 @@ log = logging.getLogger(__name__)
 DECODING_THREADS = 8
 
 Context = grpc.aio.ServicerContext[Any, Any]
+T = TypeVar("T")
 
 
 class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
@@ -80,8 +80,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         self, request: pb.RecognizeRequest, context: Context
     ) -> pb.RecognizeResponse:
         """Transcribe one short recording."""
-        async with self._call(context) as call:
-            return await self._recognize(request, call)
+        return await self._answer(context, lambda call: self._recognize(request, call))
 
     async def StreamingRecognize(  # noqa: N802 - the contract's name
         self,
@@ -89,25 +88,32 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         context: Context,
     ) -> None:
         """Transcribe audio while it is being spoken."""
-        async with self._call(context) as call:
-            streaming = StreamingCall(
-                self._models,
-                self._limits,
-                self._search,
-                self._pool,
-                self._drain,
-                lambda model: self._observer(call, model),
-                call.request_id,
-            )
-            await streaming.run(request_iterator, context.write)
+        await self._answer(
+            context, lambda call: self._stream(call).run(request_iterator, context.write)
+        )
 
     async def ListModels(  # noqa: N802 - the contract's name
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
         """Say what this server can do."""
-        async with self._call(context) as call:
-            convert.refuse_unknown_fields(request)
-            return convert.model_list(self._models.loaded, self._told_limits, call.request_id)
+        return await self._answer(context, lambda call: self._list_models(request, call))
+
+    async def _list_models(
+        self, request: pb.ListModelsRequest, call: Call
+    ) -> pb.ListModelsResponse:
+        convert.refuse_unknown_fields(request)
+        return convert.model_list(self._models.loaded, self._told_limits, call.request_id)
+
+    def _stream(self, call: Call) -> StreamingCall:
+        return StreamingCall(
+            self._models,
+            self._limits,
+            self._search,
+            self._pool,
+            self._drain,
+            lambda model: self._observer(call, model),
+            call.request_id,
+        )
 
     async def _recognize(self, request: pb.RecognizeRequest, call: Call) -> pb.RecognizeResponse:
         convert.refuse_unknown_fields(request)
@@ -150,9 +156,8 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         rate = model.info.sample_rate
         return StreamObserver(call, rate, model.metrics, self._telemetry.log_transcripts)
 
-    @asynccontextmanager
-    async def _call(self, context: Context) -> AsyncIterator[Call]:
-        """The present call; what it raises becomes its status."""
+    async def _answer(self, context: Context, work: Callable[[Call], Awaitable[T]]) -> T:
+        """What ``work`` makes of the present call; what it raises becomes the call's status."""
         call = current_call.get()
         if call is None:
             raise RuntimeError("the call has no name; the server lacks its CallObserver")
@@ -160,12 +165,13 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
             if self._drain.done():
                 self._telemetry.metrics.refused.labels("draining").inc()
                 raise draining()
-            yield call
+            # No context manager: Python 3.12 keeps what has passed through an asynchronous one.
+            return await work(call)
         except Exception as error:
             # Not here: the error knows this frame, which must not know the error when it is left.
             await self._refuse(error, context, call)
 
-    async def _refuse(self, error: Exception, context: Context, call: Call) -> None:
+    async def _refuse(self, error: Exception, context: Context, call: Call) -> NoReturn:
         refusal = as_service_error(error)
         if isinstance(error, NoFreeSlot):
             reason = "overloaded" if isinstance(error, Overloaded) else "no_free_slot"
