@@ -25,7 +25,7 @@ _TEXTS = (
     "Text with a sentence a line, or a manifest (.jsonl); either may be .gz or .xz. "
     "MANIFEST:SOURCE,SOURCE takes utterances of these sources only."
 )
-_MODEL = "A language model, lm.ngram, or a model folder with one."
+_MODEL = "A language model, lm.ngram, or the name or the folder of a model that has one."
 
 
 @lm_app.command("train")
@@ -36,7 +36,12 @@ def train_command(
         typer.Option("--output", "-o", help="File to write, or model folder to write lm.ngram in."),
     ],
     order: Annotated[int, typer.Option(help="Words in the longest n-grams, 2 to 6.")] = 4,
-    vocabulary: Annotated[int, typer.Option(help="Words to know at most.")] = 60_000,
+    vocabulary: Annotated[
+        int | None,
+        typer.Option(
+            help="Words to know at most. Default: 60000, and as many as the MODELs know.",
+        ),
+    ] = None,
     size: Annotated[
         float | None,
         typer.Option(
@@ -57,12 +62,13 @@ def train_command(
             "said, relative to the others, a line; may be repeated.",
         ),
     ] = None,
-    arpa: Annotated[
-        list[Path] | None,
+    mix: Annotated[
+        list[str] | None,
         typer.Option(
             metavar="MODEL",
-            help="A back-off model of another tool in the ARPA format to mix in, as one more TEXT; "
-            "may be .gz or .xz, may be repeated.",
+            help="A language model to mix in, as one more TEXT: that of a model by its name or "
+            "folder, a file of lm train, or one of another tool in the ARPA format, which may be "
+            ".gz or .xz; may be repeated.",
         ),
     ] = None,
     validation: Annotated[
@@ -90,15 +96,17 @@ def train_command(
     validation texts are predicted best, else by their lengths. What the model was made from is
     stored in it.
 
-    Example: `ossicle lm train books.txt train.jsonl --validation dev.jsonl -o models/tiny/lm.ngram`
+    Example: `ossicle lm train law.txt --mix ossicle-small-en --validation dev.jsonl -o models/law`
     """
     from ossicle.data.manifest import ManifestError
     from ossicle.data.text_file import TextFileError
+    from ossicle.model.decoding.decoders import LANGUAGE_MODEL
     from ossicle.model.ngram.file import NgramError, write_trie
     from ossicle.model.ngram.text import TextSource, WordList
     from ossicle.model.ngram.training import NgramTrainingConfig, train_ngrams
 
-    output = _model_file(output)
+    if output.is_dir():
+        output /= LANGUAGE_MODEL
     try:
         trie = train_ngrams(
             [TextSource.parse(text) for text in texts],
@@ -106,7 +114,7 @@ def train_command(
                 order, vocabulary, size, repeats, tuple(weight) if weight else None
             ),
             word_lists=[WordList(path) for path in words or []],
-            arpas=arpa or [],
+            others=[_model_file(model) for model in mix or []],
             validation=[TextSource.parse(text) for text in validation or []],
             exclude=[TextSource.parse(text) for text in exclude or []],
             report=lambda line: _err.print(escape(line), highlight=False, soft_wrap=True),
@@ -127,7 +135,7 @@ def train_command(
 
 @lm_app.command("score")
 def score_command(
-    model: Annotated[Path, typer.Argument(help=_MODEL)],
+    model: Annotated[str, typer.Argument(help=_MODEL)],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT", help=_TEXTS)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
@@ -186,7 +194,7 @@ def score_command(
 
 @lm_app.command("show")
 def show_command(
-    model: Annotated[Path, typer.Argument(help=_MODEL)],
+    model: Annotated[str, typer.Argument(help=_MODEL)],
 ) -> None:
     """Print what a model consists of and what it was made from, as JSON.
 
@@ -202,7 +210,22 @@ def show_command(
     print(json.dumps(facts, indent=2, ensure_ascii=False))
 
 
-def _model_file(path: Path) -> Path:
-    from ossicle.model.decoding.decoders import LANGUAGE_MODEL
+def _model_file(name: str) -> Path:
+    """The file of a language model, given by itself or by the model that has it.
 
-    return path / LANGUAGE_MODEL if path.is_dir() else path
+    Raises:
+        NgramError: there is none.
+    """
+    from ossicle.model.decoding.decoders import LANGUAGE_MODEL
+    from ossicle.model.ngram.file import NgramError
+    from ossicle.model.runtime import ModelError, find_model
+
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return path / LANGUAGE_MODEL
+    try:
+        return find_model(name) / LANGUAGE_MODEL
+    except ModelError as error:
+        raise NgramError(f"{error}, and so does the file of a language model") from error

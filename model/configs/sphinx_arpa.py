@@ -5,7 +5,7 @@
     cd sphinx && S=../model/configs/sphinx_arpa.py
     python $S pocketsphinx/model/en-us/en-us.lm.bin one.arpa
     python $S speech_recognition/pocketsphinx-data/en-US/language-model.lm.bin two.arpa
-    ossicle lm train … --arpa sphinx/one.arpa --arpa sphinx/two.arpa -o lm.ngram
+    ossicle lm train … --mix sphinx/one.arpa --mix sphinx/two.arpa -o lm.ngram
 
 Both are of the same makers and of three words, and know today's English, spoken and written, as our
 books do not. pocketsphinx itself cannot write them: a file holds fewer word pairs than it says.

@@ -159,6 +159,15 @@ def encode_trie(trie: NgramTrie) -> bytes:
     return _PREAMBLE.pack(_MAGIC, VERSION, len(header), zlib.crc32(body)) + body
 
 
+def is_trie(path: Path) -> bool:
+    """Whether a file can be read, and begins as that of a model does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
 def read_trie(path: Path) -> NgramTrie:
     """Read the file of a model.
 

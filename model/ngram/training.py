@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from ossicle.data.digest import file_digest
 from ossicle.data.shared_text import HeldOutText
-from ossicle.model.ngram.arpa import ArpaModel, with_ngrams
+from ossicle.model.ngram.arpa import read_arpa
+from ossicle.model.ngram.back_off import BackOffModel
 from ossicle.model.ngram.counting import Corpus, NgramTable, count_ngrams, read_corpus
-from ossicle.model.ngram.file import NgramError, NgramTrie, encode_trie
+from ossicle.model.ngram.file import NgramError, NgramTrie, encode_trie, is_trie, read_trie
+from ossicle.model.ngram.merging import with_ngrams
 from ossicle.model.ngram.model import NgramModel
 from ossicle.model.ngram.perplexity import perplexity
 from ossicle.model.ngram.pruning import (
@@ -36,6 +38,9 @@ from ossicle.model.ngram.text import TextSource, WordList, at_most
 _BYTES_PER_NGRAM = 2.8
 """A first guess; what the n-grams of a text take is measured."""
 
+_WORDS_OF_TEXTS = 60_000
+"""Words to know at most, unless told: rarer ones of large texts are mostly slips and names."""
+
 _ABOUT_BYTES = 10_000
 """Room left in the file for what it tells of itself."""
 
@@ -49,7 +54,8 @@ class NgramTrainingConfig:
 
     Attributes:
         order: words in the longest n-grams.
-        vocabulary: words that the model knows at most.
+        vocabulary: words that the model knows at most; None: 60 000, and as many as the models that
+            are mixed in know.
         size: megabytes (10^6 bytes) of the file at most; None: keep all n-grams.
         repeats: how often an identical sentence of a text is counted at most.
         weights: one for each text, then each word list, then each model, of any sum; None: by
@@ -57,7 +63,7 @@ class NgramTrainingConfig:
     """
 
     order: int = 4
-    vocabulary: int = 60_000
+    vocabulary: int | None = None
     size: float | None = None
     repeats: int = 3
     weights: tuple[float, ...] | None = None
@@ -65,7 +71,7 @@ class NgramTrainingConfig:
     def __post_init__(self) -> None:
         if not 2 <= self.order <= 6:
             raise NgramError(f"the order is {self.order}: give 2 to 6 words")
-        if self.vocabulary < 1:
+        if self.vocabulary is not None and self.vocabulary < 1:
             raise NgramError(f"the vocabulary is {self.vocabulary} words: give 1 or more")
         if self.size is not None and self.size <= 0:
             raise NgramError(f"the size is {self.size} MB: give more than 0")
@@ -80,7 +86,7 @@ def train_ngrams(
     config: NgramTrainingConfig,
     *,
     word_lists: Sequence[WordList] = (),
-    arpas: Sequence[Path] = (),
+    others: Sequence[Path] = (),
     validation: Sequence[TextSource] = (),
     exclude: Sequence[TextSource] = (),
     report: Callable[[str], None] = lambda _: None,
@@ -93,7 +99,8 @@ def train_ngrams(
     Args:
         texts: to count.
         word_lists: words that are known besides, mixed in as one more text would be.
-        arpas: models of other tools in the ARPA format, mixed in likewise.
+        others: models that are there already, mixed in likewise: files of ours, or of other tools
+            in the ARPA format.
         validation: texts to choose the weights by, unless they are given; each counts the same.
         exclude: texts of which no sentence may be learnt, but for short ones; see `HeldOutText`.
         report: called with a line on each step.
@@ -103,13 +110,13 @@ def train_ngrams(
             cannot be chosen, or nothing fits the size.
         TextFileError, ManifestError: a text cannot be read.
     """
-    _check_weights(config, texts, word_lists, arpas, validation)
-    models_read = [ArpaModel.read(path) for path in arpas]
+    _check_weights(config, texts, word_lists, others, validation)
+    models_read = [_read_model(path) for path in others]
     mixed_sources = [*texts, *word_lists, *models_read]
     excluded = HeldOutText(chain.from_iterable(source.sentences() for source in exclude))
     corpus = read_corpus(
         [_learnt(source, config.repeats, excluded) for source in texts],
-        config.vocabulary,
+        _vocabulary(config, models_read),
         [
             *(words.frequencies() for words in word_lists),
             *(model.frequencies() for model in models_read),
@@ -120,20 +127,20 @@ def train_ngrams(
         f"{excluded.left_out} sentences excluded"
     )
     tables = count_ngrams(corpus, config.order)
-    others = [model.numbered(corpus) for model in models_read]
-    for model in others:
+    numbered = [model.numbered(corpus) for model in models_read]
+    for model in numbered:
         tables = with_ngrams(tables, model)
     report(f"n-grams by order: {', '.join(str(len(table)) for table in tables)}")
     models = [kneser_ney(tables, text) for text in range(len(texts))]
     lists = corpus.lists[: len(word_lists)]
     models += [listed_words(tables, frequencies) for frequencies in lists]
-    models += [model.weights(corpus, tables) for model in others]
+    models += [model.weights(corpus, tables) for model in numbered]
     weights = _text_weights(corpus, tables, models, config, validation)
     for source, weight in zip(mixed_sources, weights, strict=True):
         report(f"weight {weight:.4f} of {source}")
     mixed = mixture(tables, models, weights)
     frequencies = counted(tables, weights[: len(texts)])
-    of_models = range(len(mixed_sources) - len(others), len(mixed_sources))
+    of_models = range(len(mixed_sources) - len(numbered), len(mixed_sources))
     for place in of_models:
         own = expected(tables, models[place], corpus.bos, corpus.eos)
         for total, part in zip(frequencies, own, strict=True):
@@ -163,19 +170,29 @@ def _check_weights(
     config: NgramTrainingConfig,
     texts: Sequence[TextSource],
     word_lists: Sequence[WordList],
-    arpas: Sequence[Path],
+    others: Sequence[Path],
     validation: Sequence[TextSource],
 ) -> None:
-    parts = {"texts": texts, "word lists": word_lists, "models": arpas}
+    parts = {"texts": texts, "word lists": word_lists, "models": others}
     given = " and ".join(f"{len(part)} {name}" for name, part in parts.items() if part)
     if config.weights is None:
-        if (word_lists or arpas) and not validation:
+        if (word_lists or others) and not validation:
             raise NgramError(
                 "a word list and a model have no length to be weighed by: give a validation text, "
                 "or weights"
             )
     elif len(config.weights) != sum(map(len, parts.values())):
         raise NgramError(f"{len(config.weights)} weights for {given}: give one for each")
+
+
+def _read_model(path: Path) -> BackOffModel:
+    return BackOffModel.of_trie(read_trie(path), path) if is_trie(path) else read_arpa(path)
+
+
+def _vocabulary(config: NgramTrainingConfig, models: Sequence[BackOffModel]) -> int:
+    if config.vocabulary is not None:
+        return config.vocabulary
+    return _WORDS_OF_TEXTS + sum(len(model.words) for model in models)
 
 
 def _learnt(source: TextSource, repeats: int, excluded: HeldOutText) -> Iterator[str]:
@@ -282,7 +299,7 @@ def prune(
     return best
 
 
-def _facts(source: TextSource | WordList | ArpaModel) -> dict[str, Any]:
+def _facts(source: TextSource | WordList | BackOffModel) -> dict[str, Any]:
     return {"name": str(source), "sha256": file_digest(source.path)}
 
 

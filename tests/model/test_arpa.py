@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ossicle.model.commands.lm import lm_app
-from ossicle.model.ngram.arpa import ArpaModel, with_ngrams
+from ossicle.model.ngram.arpa import read_arpa
+from ossicle.model.ngram.back_off import BackOffModel
 from ossicle.model.ngram.counting import Corpus, NgramTable, count_ngrams, read_corpus
 from ossicle.model.ngram.file import NgramError
+from ossicle.model.ngram.merging import with_ngrams
 from ossicle.model.ngram.model import NgramModel
 from ossicle.model.ngram.pruning import counted, expected
 from ossicle.model.ngram.smoothing import NgramWeights, kneser_ney, locate, mixture
@@ -57,8 +59,8 @@ def telephone(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tables_with_it(telephone: Path) -> tuple[Corpus, list[NgramTable], ArpaModel]:
-    model = ArpaModel.read(telephone)
+def tables_with_it(telephone: Path) -> tuple[Corpus, list[NgramTable], BackOffModel]:
+    model = read_arpa(telephone)
     texts = [["the sea saw one", "press the sea", "two saw two"], ["one two the sea"]]
     corpus = read_corpus(texts, 20, [model.frequencies()])
     numbered = model.numbered(corpus)
@@ -86,7 +88,7 @@ def said(corpus: Corpus, tables: list[NgramTable], weights: NgramWeights, words:
     ],
 )
 def test_it_says_what_the_file_says(
-    tables_with_it: tuple[Corpus, list[NgramTable], ArpaModel], sentence: str, log10: list[float]
+    tables_with_it: tuple[Corpus, list[NgramTable], BackOffModel], sentence: str, log10: list[float]
 ) -> None:
     corpus, tables, model = tables_with_it
     weights = model.weights(corpus, tables)
@@ -94,7 +96,7 @@ def test_it_says_what_the_file_says(
 
 
 def test_unknown_words_have_what_is_left(
-    tables_with_it: tuple[Corpus, list[NgramTable], ArpaModel],
+    tables_with_it: tuple[Corpus, list[NgramTable], BackOffModel],
 ) -> None:
     corpus, tables, model = tables_with_it
     single = model.weights(corpus, tables).probabilities[0]
@@ -106,7 +108,7 @@ def test_unknown_words_have_what_is_left(
 
 
 def test_texts_count_as_without_it(
-    tables_with_it: tuple[Corpus, list[NgramTable], ArpaModel],
+    tables_with_it: tuple[Corpus, list[NgramTable], BackOffModel],
 ) -> None:
     corpus, tables, _ = tables_with_it
     alone = count_ngrams(corpus, 4)
@@ -133,7 +135,7 @@ def test_probabilities_of_a_mixture_sum_to_one(
 ) -> None:
     path = tmp_path_factory.mktemp("arpa") / "telephone.arpa"
     path.write_text(TELEPHONE)
-    model = ArpaModel.read(path)
+    model = read_arpa(path)
     texts = [["the sea saw one", "press the sea", "two saw two"]]
     corpus = read_corpus(texts, 20, [model.frequencies()])
     tables = with_ngrams(count_ngrams(corpus, 3), model.numbered(corpus))
@@ -146,7 +148,7 @@ def test_probabilities_of_a_mixture_sum_to_one(
     assert sum(shares) + end == pytest.approx(1, abs=2e-3)
 
 
-def test_its_histories_count(tables_with_it: tuple[Corpus, list[NgramTable], ArpaModel]) -> None:
+def test_its_histories_count(tables_with_it: tuple[Corpus, list[NgramTable], BackOffModel]) -> None:
     corpus, tables, model = tables_with_it
     weights = model.weights(corpus, tables)
     frequencies = expected(tables, weights, corpus.bos, corpus.eos)
@@ -167,7 +169,7 @@ def test_lm_train_mixes_it(telephone: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(
         lm_app,
         [
-            *("train", str(novel), "--arpa", str(tmp_path / "telephone.arpa.gz")),
+            *("train", str(novel), "--mix", str(tmp_path / "telephone.arpa.gz")),
             *("--validation", str(tmp_path / "judged.txt"), "--output", str(tmp_path)),
         ],
     )
@@ -204,14 +206,14 @@ def test_damaged_files(telephone: Path, found: str, instead: str, message: str) 
     assert found in TELEPHONE
     telephone.write_text(TELEPHONE.replace(found, instead, 1))
     with pytest.raises(NgramError) as caught:
-        ArpaModel.read(telephone)
+        read_arpa(telephone)
     assert message in str(caught.value)
 
 
 def test_words_of_either_case_are_one_as_likely_as_both(telephone: Path) -> None:
     text = TELEPHONE.replace("-1.2\tTWO", "-1.2\tTWO\t-0.6\n-2.0\tTwo\t-0.9\n-0.9\ttwo\t-0.5")
     telephone.write_text(text.replace("-0.3\tPRESS ONE", "-0.6\tPress One\n-0.3\tPRESS ONE"))
-    model = ArpaModel.read(telephone)
+    model = read_arpa(telephone)
     shares = {share: 10**share for share in (-1.2, -2.0, -0.9, -0.6, -0.3)}
     expected = shares[-1.2] + shares[-2.0] + shares[-0.9]
     assert model.frequencies()["two"] == pytest.approx(expected, rel=1e-5)
@@ -230,7 +232,7 @@ def test_words_of_another_kind(telephone: Path) -> None:
         text = text.replace(word, f"{word[0]}É{word[1:]}2")
     telephone.write_text(text)
     with pytest.raises(NgramError, match="has no words in normal form"):
-        ArpaModel.read(telephone)
+        read_arpa(telephone)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +250,7 @@ def test_weights_are_needed(
     result = CliRunner().invoke(
         lm_app,
         [
-            *("train", str(tmp_path / "novel.txt"), "--arpa", str(telephone)),
+            *("train", str(tmp_path / "novel.txt"), "--mix", str(telephone)),
             *("--output", str(output), *weights),
         ],
     )
