@@ -94,6 +94,9 @@ class PcmCache:
             return False
 
     def _build(self, workers: int, progress: Callable[[int, int], None] | None) -> None:
+        # Decoding takes hours for a large corpus; what is not there can be told at once.
+        paths = [utterance.audio_filepath for utterance in self.utterances]
+        self._refuse([f"{path}: no such file" for path in paths if not path.is_file()])
         offsets = np.zeros(len(self.utterances) + 1, dtype=np.int64)
         bad: list[str] = []
         # A name of its own for each builder: two trainings may start side by side.
@@ -110,15 +113,19 @@ class PcmCache:
                 offsets[i + 1] = offsets[i] + len(result)
                 if progress is not None:
                     progress(i + 1, len(self.utterances))
-            if bad:
-                listed = "\n  ".join(bad[:10])
-                raise CacheError(
-                    f"{len(bad)} of {len(self.utterances)} recordings cannot be decoded; remove "
-                    f"them from the manifest (ossicle data check --deep lists all):\n  {listed}"
-                )
+            self._refuse(bad)
         # The offsets are written last: what they say of the samples shows that these are whole.
         with replacing(self._offsets_file) as part, part.open("wb") as out:
             np.save(out, offsets)
+
+    def _refuse(self, bad: Sequence[str]) -> None:
+        """Raise CacheError if there are recordings, each with what is wrong, that nothing reads."""
+        if bad:
+            listed = "\n  ".join(bad[:10])
+            raise CacheError(
+                f"{len(bad)} of {len(self.utterances)} recordings cannot be decoded; remove "
+                f"them from the manifest (ossicle data check --deep lists all):\n  {listed}"
+            )
 
 
 def _decode(path: Path) -> NDArray[np.int16] | str:

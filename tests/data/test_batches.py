@@ -122,6 +122,16 @@ def test_cache_lists_what_cannot_be_decoded(manifest: Path, tmp_path: Path) -> N
     assert not list((tmp_path / "c").glob("*.pcm")), "half a cache is none"
 
 
+def test_recordings_that_are_not_there_are_told_before_any_is_decoded(
+    manifest: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "11.wav").unlink()
+    seen: list[tuple[int, int]] = []
+    with pytest.raises(CacheError, match=r"1 of 12 recordings (.|\n)*11\.wav: no such file"):
+        PcmCache(manifest, tmp_path / "c", workers=1, progress=lambda *a: seen.append(a))
+    assert not seen
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_decoding_that_is_stopped_leaves_nothing(
     manifest: Path, tmp_path: Path, workers: int
