@@ -54,13 +54,15 @@ def let_go(task: asyncio.Future[Any]) -> None:
     What it is cancelled with knows its frames, and one of `asyncio.wait`, since Python 3.14, the
     task: without this the garbage collector would find them, some time.
     """
-    if not task.done():
+    if task.done():
+        _forget(task)
+    else:
         task.cancel()
-        task.add_done_callback(_forget_why)
+        task.add_done_callback(_forget)
 
 
-def _forget_why(task: asyncio.Future[Any]) -> None:
-    if task.cancelled():
-        # A task that has said why it was cancelled does not keep it.
-        with suppress(asyncio.CancelledError):
-            task.exception()
+def _forget(task: asyncio.Future[Any]) -> None:
+    # A cancelled task that has said why does not keep it, and an error that came at the same time
+    # is not logged as one that nobody has seen to.
+    with suppress(asyncio.CancelledError):
+        task.exception()
