@@ -61,16 +61,13 @@ class LoadedModel:
         return LoadedModel.load(self.folder, self.threads)
 
 
-def model_digest(folder: Path) -> str:
-    """SHA-256, in hexadecimal, over the files of a model folder that decide what is recognised.
-
-    Folders with the same digest give the same results, whatever else they hold.
+def served_files(folder: Path) -> list[Path]:
+    """The files of a model folder that decide what is recognised; some of them need not be there.
 
     Raises:
-        ModelError: a file cannot be read.
+        ModelError: its `config.json` cannot be read.
     """
-    digest = hashlib.sha256()
-    for path in (
+    return [
         folder / "config.json",
         graph_path(folder, ModelInfo.load(folder).served_precision),
         folder / SETTINGS,
@@ -78,7 +75,19 @@ def model_digest(folder: Path) -> str:
         folder / rescoring.FILE,
         folder / DICTIONARY,
         folder / GRAPHONES,
-    ):
+    ]
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256, in hexadecimal, over the `served_files` of a model folder.
+
+    Folders with the same digest give the same results, whatever else they hold.
+
+    Raises:
+        ModelError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in served_files(folder):
         try:
             content = file_digest(path) if path.exists() else "-"
         except OSError as error:

@@ -14,6 +14,7 @@ from typing import Annotated, TextIO
 
 import typer
 from ossicle.data.cli import data_app
+from ossicle.model.commands.adapt import adapt_command
 from ossicle.model.commands.align import align_command
 from ossicle.model.commands.calibrate import calibrate_command
 from ossicle.model.commands.dictionary import dictionary_app
@@ -56,6 +57,7 @@ app.command("health")(health_command)
 app.command("demo")(demo_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.command("adapt")(adapt_command)
 app.command("tune")(tune_command)
 app.command("calibrate")(calibrate_command)
 app.command("align")(align_command)

@@ -21,7 +21,7 @@ lm_app = typer.Typer(
 _out = Console()
 _err = Console(stderr=True)
 
-_TEXTS = (
+TEXTS = (
     "Text with a sentence a line, or a manifest (.jsonl); either may be .gz or .xz. "
     "MANIFEST:SOURCE,SOURCE takes utterances of these sources only."
 )
@@ -30,7 +30,7 @@ _MODEL = "A language model, lm.ngram, or the name or the folder of a model that 
 
 @lm_app.command("train")
 def train_command(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT", help=_TEXTS)],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT", help=TEXTS)],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="File to write, or model folder to write lm.ngram in."),
@@ -136,7 +136,7 @@ def train_command(
 @lm_app.command("score")
 def score_command(
     model: Annotated[str, typer.Argument(help=_MODEL)],
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT", help=_TEXTS)],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT", help=TEXTS)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Judge a model by texts: perplexity, and the share of words that it does not know.
