@@ -5,7 +5,9 @@ The network stays as it is, and nothing is trained but the n-gram model: it take
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +20,11 @@ from ossicle.model.ngram.file import write_trie
 from ossicle.model.ngram.model import NgramModel
 from ossicle.model.ngram.text import TextSource
 from ossicle.model.ngram.training import NgramTrainingConfig, train_ngrams
-from ossicle.model.runtime import ModelError
+from ossicle.model.pronunciation.dictionary import Pronunciations
+from ossicle.model.runtime import ModelError, ModelInfo
+
+_FEW_WORDS = 1000
+"""Texts of fewer predict little, and what they count is taken from what the model knew."""
 
 
 def adapt(
@@ -36,7 +42,7 @@ def adapt(
     Args:
         model: the other model's folder.
         texts: of the field; each has as much of the share.
-        folder: is made, whole or not at all; may be there if it is empty.
+        folder: is made, whole or not at all; must not be there.
         share: how much the texts count, between 0 and 1; the rest is left to what the model knew. A
             text counts more in histories that it knows better, whatever its share.
         megabytes: of the language model at most; None: one more than before.
@@ -48,14 +54,23 @@ def adapt(
 
     Raises:
         ModelError: the model has no language model, or a file of it is missing or damaged.
-        NgramError, TextFileError, ManifestError: a text or the language model cannot be read.
-        ValueError: the share is none, or the folder holds something.
+        NgramError, DictionaryError, TextFileError, ManifestError: a text, the language model or the
+            pronouncing dictionary cannot be read.
+        ValueError: the share is none, the folder is there already, or is called like the model.
         OSError: the folder cannot be written.
     """
     if not 0 < share < 1:
         raise ValueError(f"the share of the texts is {share}: give more than 0 and less than 1")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ValueError(f"{folder} is there already: name another folder, or remove it")
+    folder = folder.absolute()
+    _check_folder(folder)
+    info = ModelInfo.load(model)
+    if folder.name == info.name:
+        raise ValueError(
+            f"a server could not tell {folder} from the model that it is made from: "
+            f"call it otherwise than {info.name}"
+        )
+    if info.units == "phonemes":
+        Pronunciations.load(model)
     files = [path for path in served_files(model) if path.is_file()]
     before = model / LANGUAGE_MODEL
     if before not in files:
@@ -67,6 +82,12 @@ def adapt(
         weights=(*[share / len(texts)] * len(texts), 1 - share),
     )
     trie = train_ngrams(texts, config, others=[before], exclude=exclude, report=report)
+    words = sum(text["words"] for text in trie.about["texts"])
+    if words < _FEW_WORDS:
+        report(
+            f"{words} words are few for {share:g} of what is said: give more text, or a smaller "
+            "share; for a name or two, phrases of a request do without"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(
         dir=folder.parent, prefix=f".{folder.name}-", ignore_cleanup_errors=True
@@ -75,15 +96,24 @@ def adapt(
         part.mkdir()
         for path in files:
             shutil.copyfile(path, part / path.name)
-        _rename(part / "config.json", folder.absolute().name)
+        _rename(part / "config.json", folder.name)
         write_trie(trie, part / LANGUAGE_MODEL)
-        if folder.exists():
-            folder.rmdir()
         part.rename(folder)
     new = NgramModel(trie)
     likeliest = np.argsort(-new.unigrams, kind="stable").tolist()
     before_words = set(known.words)
     return [new.words[place] for place in likeliest if new.words[place] not in before_words]
+
+
+def _check_folder(folder: Path) -> None:
+    """Find out before the work, not after it, that a folder cannot be made."""
+    if os.path.lexists(folder):
+        raise ValueError(f"{folder} is there already: name another folder, or remove it")
+    above = next(parent for parent in folder.parents if parent.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+    if not os.access(above, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(above))
 
 
 def _rename(config: Path, name: str) -> None:

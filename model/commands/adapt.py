@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +61,6 @@ def adapt_command(
     from ossicle.data.manifest import ManifestError
     from ossicle.data.text_file import TextFileError
     from ossicle.model.adaptation import adapt
-    from ossicle.model.ngram.file import NgramError
     from ossicle.model.ngram.text import TextSource
     from ossicle.model.runtime import ModelError, find_model
 
@@ -74,10 +74,13 @@ def adapt_command(
             exclude=[TextSource.parse(text) for text in exclude or []],
             report=lambda line: _err.print(escape(line), highlight=False, soft_wrap=True),
         )
-    except (ModelError, NgramError, ManifestError, TextFileError, ValueError, OSError) as error:
+    except OSError as error:
+        raise fail(f"cannot make {output}: {one_line(error)}") from error
+    except (ModelError, ManifestError, TextFileError, ValueError) as error:
         raise fail(one_line(error)) from error
-    _say(f"{output}: {len(new)} words that were not known before{_sounds(output, new)}")
-    _say(f"next: ossicle transcribe FILE --model {output}")
+    words = f"{len(new)} word{'' if len(new) == 1 else 's'} not known before"
+    _say(f"{output}: {words}{_sounds(output, new)}")
+    _say(f"next: ossicle transcribe FILE --model {shlex.quote(str(output))}")
 
 
 def _say(line: str) -> None:

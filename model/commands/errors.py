@@ -6,14 +6,14 @@ from importlib.util import find_spec
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 _err = Console(stderr=True)
 
 
 def fail(message: str, code: int = 1) -> typer.Exit:
     """Print an error and return the exception that ends the command."""
-    _err.print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
+    _err.print(Text.assemble(("error:", "red"), f" {message}"), soft_wrap=True)
     return typer.Exit(code)
 
 

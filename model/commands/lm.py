@@ -223,9 +223,10 @@ def _model_file(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    if path.is_dir():
-        return path / LANGUAGE_MODEL
     try:
-        return find_model(name) / LANGUAGE_MODEL
+        folder = path if path.is_dir() else find_model(name)
     except ModelError as error:
         raise NgramError(f"{error}, and so does the file of a language model") from error
+    if not (folder / LANGUAGE_MODEL).is_file():
+        raise NgramError(f"{folder} has no language model; `ossicle lm train` makes one from text")
+    return folder / LANGUAGE_MODEL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,11 @@ class NgramTrainingConfig:
             raise NgramError(f"the order is {self.order}: give 2 to 6 words")
         if self.vocabulary is not None and self.vocabulary < 1:
             raise NgramError(f"the vocabulary is {self.vocabulary} words: give 1 or more")
-        if self.size is not None and self.size <= 0:
+        if self.size is not None and not 0 < self.size < inf:
             raise NgramError(f"the size is {self.size} MB: give more than 0")
         if self.repeats < 1:
             raise NgramError(f"repeats is {self.repeats}: count a sentence at least once")
-        if self.weights is not None and min(self.weights, default=0) <= 0:
+        if self.weights is not None and not all(0 < weight < inf for weight in self.weights):
             raise NgramError(f"the weights are {self.weights}: give each text more than 0")
 
 

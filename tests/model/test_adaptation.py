@@ -98,7 +98,7 @@ def test_a_folder_that_holds_something_stays_as_it_is(
     (folder / "notes.txt").write_text("mine")
     result = ossicle(field, "--model", common, "-o", folder)
     assert result.exit_code == 1
-    assert "is there already: name another folder, or remove it" in result.output
+    assert "is there already: name another folder, or remove it" in " ".join(result.output.split())
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
@@ -108,6 +108,7 @@ def test_a_folder_that_holds_something_stays_as_it_is(
         (["--share", "1"], "the share of the texts is 1.0: give more than 0 and less than 1"),
         (["--share", "nan"], "the share of the texts is nan"),
         (["--size", "0.0001"], "words alone take"),
+        (["--size", "inf"], "the size is inf MB: give more than 0"),
         (["--exclude", "nowhere.txt"], "there is no text nowhere.txt"),
         (["--model", "nowhere"], "there is no model 'nowhere'"),
     ],
@@ -131,6 +132,36 @@ def test_a_model_without_a_language_model_is_refused(
     result = ossicle(field, "--model", bare, "-o", tmp_path / "mine")
     assert result.exit_code == 1
     assert "has no language model; `ossicle lm train` makes one" in " ".join(result.output.split())
+
+
+def test_a_model_without_its_dictionary_is_refused_before_the_work(
+    common: Path, field: Path, tmp_path: Path
+) -> None:
+    deaf = tmp_path / "deaf"
+    shutil.copytree(common, deaf, ignore=shutil.ignore_patterns("pronunciations.txt.gz"))
+    result = ossicle(field, "--model", deaf, "-o", tmp_path / "mine")
+    assert result.exit_code == 1
+    assert "pronunciations.txt.gz" in result.output
+    assert "weight" not in result.output
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("field.txt/mine", "Not a directory"), ("ossicle-small-en", "call it otherwise than ossicle")],
+)
+def test_where_no_folder_can_be_made_is_told_before_the_work(
+    common: Path, field: Path, tmp_path: Path, folder: str, message: str
+) -> None:
+    result = ossicle(field, "--model", common, "-o", tmp_path / folder)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert "weight" not in result.output
+
+
+def test_few_words_are_told(common: Path, field: Path, tmp_path: Path) -> None:
+    result = ossicle(field, "--model", common, "-o", tmp_path / "mine", "--share", "0.3")
+    assert "21 words are few for 0.3 of what is said" in result.output
 
 
 def test_a_copied_configuration_keeps_the_rest(common: Path, field: Path, tmp_path: Path) -> None:
