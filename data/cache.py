@@ -8,6 +8,7 @@ share its pages and an hour of speech costs 115 MB of disk and no private memory
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -96,7 +97,7 @@ class PcmCache:
     def _build(self, workers: int, progress: Callable[[int, int], None] | None) -> None:
         # Decoding takes hours for a large corpus; what is not there can be told at once.
         paths = [utterance.audio_filepath for utterance in self.utterances]
-        self._refuse([f"{path}: no such file" for path in paths if not path.is_file()])
+        self._refuse([f"{path}: no such file" for path in paths if not os.path.isfile(path)])
         offsets = np.zeros(len(self.utterances) + 1, dtype=np.int64)
         bad: list[str] = []
         # A name of its own for each builder: two trainings may start side by side.

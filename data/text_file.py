@@ -30,7 +30,9 @@ def read_lines(path: Path) -> Iterator[str]:
             for line in file:
                 yield line.rstrip("\n")
     except UnicodeDecodeError as error:
-        raise TextFileError(f"{path} is not UTF-8 text: save it as that, or convert it with iconv") from error
+        raise TextFileError(
+            f"{path} is not UTF-8 text: save it as that, or convert it with iconv"
+        ) from error
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise TextFileError(f"{path} is damaged: {error}") from error
     except OSError as error:

@@ -39,6 +39,8 @@ def adapt(
 ) -> list[str]:
     """Make a model folder, named as it is called, from another model and texts of a field.
 
+    It has what serving needs of the other, not its float graph or weights.
+
     Args:
         model: the other model's folder.
         texts: of the field; each has as much of the share.

@@ -25,6 +25,7 @@ from .streaming_call import StreamingCall, check_message_size
 from .telemetry.call import Call, current_call
 from .telemetry.stream import StreamObserver
 from .telemetry.telemetry import Telemetry
+from .waiting import let_go
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
         finally:
             observer.ended(stream.samples)
             stream.cancel()
-            finals.cancel()
+            let_go(finals)
             intake.close()
 
     def _observer(self, call: Call, model: ServedModel) -> StreamObserver:

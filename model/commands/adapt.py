@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -80,7 +79,8 @@ def adapt_command(
         raise fail(one_line(error)) from error
     words = f"{len(new)} word{'' if len(new) == 1 else 's'} not known before"
     _say(f"{output}: {words}{_sounds(output, new)}")
-    _say(f"next: ossicle transcribe FILE --model {shlex.quote(str(output))}")
+    quote = '"' if " " in str(output) else ""
+    _say(f"next: ossicle transcribe FILE --model {quote}{output}{quote}")
 
 
 def _say(line: str) -> None:

@@ -96,7 +96,7 @@ def train_command(
     validation texts are predicted best, else by their lengths. What the model was made from is
     stored in it.
 
-    Example: `ossicle lm train law.txt --mix ossicle-small-en --validation dev.jsonl -o models/law`
+    Example: `ossicle lm train law.txt --mix ossicle-small-en --validation dev.jsonl -o lm.ngram`
     """
     from ossicle.data.manifest import ManifestError
     from ossicle.data.text_file import TextFileError

@@ -7,7 +7,7 @@ makes in the folder, from the docstrings of Python's standard library and with a
 synthesiser flite:
 
 - train.jsonl, held-out.jsonl: manifests of 20 and 7 minutes of speech, and the recordings;
-- docstrings.txt: the other sentences, for a language model (`ossicle lm train`).
+- docstrings.txt: the other sentences, for the language model (`ossicle adapt`).
 """
 
 from __future__ import annotations

@@ -75,11 +75,13 @@ class NgramTrainingConfig:
         if self.vocabulary is not None and self.vocabulary < 1:
             raise NgramError(f"the vocabulary is {self.vocabulary} words: give 1 or more")
         if self.size is not None and not 0 < self.size < inf:
-            raise NgramError(f"the size is {self.size} MB: give more than 0")
+            raise NgramError(f"the size is {self.size} MB: give a finite number above 0")
         if self.repeats < 1:
             raise NgramError(f"repeats is {self.repeats}: count a sentence at least once")
         if self.weights is not None and not all(0 < weight < inf for weight in self.weights):
-            raise NgramError(f"the weights are {self.weights}: give each text more than 0")
+            raise NgramError(
+                f"the weights are {self.weights}: give each text a finite number above 0"
+            )
 
 
 def train_ngrams(

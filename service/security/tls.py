@@ -101,7 +101,8 @@ class ServerTls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self._client_ca)
         if self._client_ca:
             context.verify_mode = ssl.CERT_REQUIRED
-            # Who resumes a session is not asked for the certificate again, which may have ended.
+            # Who resumes a session is not asked for the certificate again, which may have ended. Of
+            # TLS 1.2 a context remembers sessions without tickets, too: see _Renewing.
             context.num_tickets = 0
             context.options |= ssl.OP_NO_TICKET
         context.load_cert_chain(self._certificate, self._key)

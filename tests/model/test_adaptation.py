@@ -108,7 +108,7 @@ def test_a_folder_that_holds_something_stays_as_it_is(
         (["--share", "1"], "the share of the texts is 1.0: give more than 0 and less than 1"),
         (["--share", "nan"], "the share of the texts is nan"),
         (["--size", "0.0001"], "words alone take"),
-        (["--size", "inf"], "the size is inf MB: give more than 0"),
+        (["--size", "inf"], "the size is inf MB: give a finite number above 0"),
         (["--exclude", "nowhere.txt"], "there is no text nowhere.txt"),
         (["--model", "nowhere"], "there is no model 'nowhere'"),
     ],

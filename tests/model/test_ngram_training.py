@@ -251,7 +251,8 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
             ["{novels}", "--words", "{prompts}", "--weight", 1, "--weight", 1],
             "train.jsonl, line 1: ",
         ),
-        (["{novels}", "--weight", 0], "give each text more than 0"),
+        (["{novels}", "--weight", 0], "give each text a finite number above 0"),
+        (["{novels}", "--weight", "nan"], "give each text a finite number above 0"),
     ],
 )
 def test_refusals(
