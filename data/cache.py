@@ -104,7 +104,7 @@ class PcmCache:
         with (
             replacing(self._samples_file) as part,
             part.open("wb") as out,
-            closing(_decode_all(self.utterances, workers)) as decoded,
+            closing(_decode_all(paths, workers)) as decoded,
         ):
             for i, result in enumerate(decoded):
                 if isinstance(result, str):
@@ -138,9 +138,8 @@ def _decode(path: Path) -> NDArray[np.int16] | str:
 
 
 def _decode_all(
-    utterances: Sequence[Utterance], workers: int
+    paths: Sequence[Path], workers: int
 ) -> Generator[NDArray[np.int16] | str, None, None]:
-    paths = [utterance.audio_filepath for utterance in utterances]
     if workers <= 1:
         yield from map(_decode, paths)
         return

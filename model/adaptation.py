@@ -16,8 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from ossicle.model.decoding.decoders import LANGUAGE_MODEL
 from ossicle.model.folder import served_files
-from ossicle.model.ngram.file import write_trie
-from ossicle.model.ngram.model import NgramModel
+from ossicle.model.ngram.file import read_trie, write_trie
 from ossicle.model.ngram.text import TextSource
 from ossicle.model.ngram.training import NgramTrainingConfig, train_ngrams
 from ossicle.model.pronunciation.dictionary import Pronunciations
@@ -77,7 +76,7 @@ def adapt(
     before = model / LANGUAGE_MODEL
     if before not in files:
         raise ModelError(f"{model} has no language model; `ossicle lm train` makes one from text")
-    known = NgramModel.load(before)
+    known = read_trie(before)
     config = NgramTrainingConfig(
         order=known.order,
         size=before.stat().st_size / 1e6 + 1 if megabytes is None else megabytes,
@@ -101,10 +100,9 @@ def adapt(
         _rename(part / "config.json", folder.name)
         write_trie(trie, part / LANGUAGE_MODEL)
         part.rename(folder)
-    new = NgramModel(trie)
-    likeliest = np.argsort(-new.unigrams, kind="stable").tolist()
-    before_words = set(known.words)
-    return [new.words[place] for place in likeliest if new.words[place] not in before_words]
+    new = np.flatnonzero(~np.isin(trie.words, known.words))
+    # The likelier, the lower its code.
+    return [trie.words[place] for place in new[np.argsort(trie.codes[new], kind="stable")]]
 
 
 def _check_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from ossicle.model.commands.errors import fail, one_line
-from ossicle.model.commands.lm import TEXTS
+from ossicle.model.commands.lm import TEXTS, ExcludeOption
 from ossicle.model.commands.options import ModelOption
 from rich.console import Console
 from rich.markup import escape
@@ -42,14 +42,7 @@ def adapt_command(
             help="Megabytes of the language model at most. Default: 1 more than before.",
         ),
     ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TEXT",
-            help="Learn no sentence of 6 words or more that is in this text, such as one to judge "
-            "by; may be repeated.",
-        ),
-    ] = None,
+    exclude: ExcludeOption = None,
 ) -> None:
     """Make a model that knows the words of a field, from another model and texts of the field.
 

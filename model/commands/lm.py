@@ -25,6 +25,14 @@ TEXTS = (
     "Text with a sentence a line, or a manifest (.jsonl); either may be .gz or .xz. "
     "MANIFEST:SOURCE,SOURCE takes utterances of these sources only."
 )
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Learn no sentence of 6 words or more that is in this text, and none that shares "
+        "8 words in a row with it; may be repeated.",
+    ),
+]
 _MODEL = "A language model, lm.ngram, or the name or the folder of a model that has one."
 
 
@@ -78,14 +86,7 @@ def train_command(
             help="Choose the weights by this text, and report its perplexity; may be repeated.",
         ),
     ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TEXT",
-            help="Learn no sentence of 6 words or more that is in this text, and none that shares "
-            "8 words in a row with it; may be repeated.",
-        ),
-    ] = None,
+    exclude: ExcludeOption = None,
     repeats: Annotated[
         int, typer.Option(help="Count an identical sentence of a text at most so many times.")
     ] = 3,

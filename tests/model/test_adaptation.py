@@ -124,24 +124,21 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
     assert not folder.parent.exists()
 
 
-def test_a_model_without_a_language_model_is_refused(
-    common: Path, field: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("lm.ngram", "has no language model; `ossicle lm train` makes one"),
+        ("pronunciations.txt.gz", "pronunciations.txt.gz"),
+    ],
+)
+def test_a_model_that_lacks_a_file_is_refused_before_the_work(
+    common: Path, field: Path, tmp_path: Path, missing: str, message: str
 ) -> None:
     bare = tmp_path / "bare"
-    shutil.copytree(common, bare, ignore=shutil.ignore_patterns("lm.ngram"))
+    shutil.copytree(common, bare, ignore=shutil.ignore_patterns(missing))
     result = ossicle(field, "--model", bare, "-o", tmp_path / "mine")
     assert result.exit_code == 1
-    assert "has no language model; `ossicle lm train` makes one" in " ".join(result.output.split())
-
-
-def test_a_model_without_its_dictionary_is_refused_before_the_work(
-    common: Path, field: Path, tmp_path: Path
-) -> None:
-    deaf = tmp_path / "deaf"
-    shutil.copytree(common, deaf, ignore=shutil.ignore_patterns("pronunciations.txt.gz"))
-    result = ossicle(field, "--model", deaf, "-o", tmp_path / "mine")
-    assert result.exit_code == 1
-    assert "pronunciations.txt.gz" in result.output
+    assert message in " ".join(result.output.split())
     assert "weight" not in result.output
     assert not (tmp_path / "mine").exists()
 
