@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from ossicle.data.cores import usable_cores
-from ossicle.data.signals import heeded
+from ossicle.data.signals import stoppable
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -72,7 +70,7 @@ def import_command(
         raise _fail(f"--output {output} is a folder; name a file", code=2)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
     try:
-        with _stoppable(f"{output} is not written"), _progress(*columns) as bar:
+        with stoppable(f"{output} is not written", _fail), _progress(*columns) as bar:
             task = bar.add_task(f"reading {corpus}", total=None)
             imported = import_corpus(
                 corpus, path, subset, lambda done: bar.update(task, completed=done)
@@ -134,7 +132,10 @@ def cut_command(
     result = CutRecordings()
     try:
         found = find_transcripts(transcripts)
-        with _stoppable(f"{output_dir / MANIFEST} is not written"), _progress(*columns) as bar:
+        with (
+            stoppable(f"{output_dir / MANIFEST} is not written", _fail),
+            _progress(*columns) as bar,
+        ):
             task = bar.add_task("cutting", total=len(found))
             config = CutConfig(confidence, longest, source)
             for so_far in cut_transcripts(found, output_dir, config):
@@ -177,7 +178,7 @@ def check_command(
     utterances: list[Utterance] = []
     for manifest in manifests:
         try:
-            with _stoppable("nothing was checked"):
+            with stoppable("nothing was checked", _fail):
                 read = read_manifest(manifest)
         except ManifestError as error:
             raise _fail(str(error)) from error
@@ -194,7 +195,7 @@ def check_command(
             )
         utterances += read
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with _stoppable("the check is not complete"), _progress(*columns) as bar:
+    with stoppable("the check is not complete", _fail), _progress(*columns) as bar:
         task = bar.add_task("decoding" if deep else "checking", total=len(utterances))
         problems = check_utterances(
             utterances,
@@ -267,7 +268,7 @@ def leaks_command(
     )
     try:
         with (
-            _stoppable("the search is not complete"),
+            stoppable("the search is not complete", _fail),
             _progress(
                 SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn()
             ) as bar,
@@ -327,7 +328,7 @@ def synthesize_command(
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
     try:
-        with _stoppable("the same command goes on"), _progress(*columns) as bar:
+        with stoppable("the same command goes on", _fail), _progress(*columns) as bar:
             task = bar.add_task("speaking", total=hours * 3600, state="")
 
             def show(reached: SynthesisProgress) -> None:
@@ -392,23 +393,6 @@ def _count(number: int, noun: str) -> str:
 def _progress(*columns: ProgressColumn) -> Progress:
     # Disabled, it prints nothing; otherwise it would leave an empty line in a log.
     return Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal)
-
-
-@contextmanager
-def _stoppable(consequence: str) -> Iterator[None]:
-    """End the command by Ctrl-C or SIGTERM with one line that says what became of it."""
-    code = 130
-
-    def end(number: int, frame: FrameType | None) -> None:
-        nonlocal code
-        code = 128 + number
-        raise KeyboardInterrupt
-
-    try:
-        with heeded(("SIGTERM",), end):
-            yield
-    except KeyboardInterrupt:
-        raise _fail(f"stopped; {consequence}", code=code) from None
 
 
 def _fail(message: str, code: int = 1) -> typer.Exit:

@@ -31,3 +31,28 @@ def heeded(
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+@contextmanager
+def stoppable(consequence: str, fail: Callable[[str, int], Exception]) -> Iterator[None]:
+    """End a command by Ctrl-C or SIGTERM with one line that says what became of it.
+
+    Args:
+        consequence: what became of it.
+        fail: tells a message and makes the exception that ends the command with an exit code.
+
+    Raises:
+        Exception: that.
+    """
+    code = 130
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal code
+        code = 128 + number
+        raise KeyboardInterrupt
+
+    try:
+        with heeded(("SIGTERM",), end):
+            yield
+    except KeyboardInterrupt:
+        raise fail(f"stopped; {consequence}", code) from None

@@ -51,21 +51,23 @@ def adapt_command(
     Example: `ossicle adapt contracts.txt judgements.txt -o models/law`
     """
     from ossicle.data.manifest import ManifestError
+    from ossicle.data.signals import stoppable
     from ossicle.data.text_file import TextFileError
     from ossicle.model.adaptation import adapt
     from ossicle.model.ngram.text import TextSource
     from ossicle.model.runtime import ModelError, find_model
 
     try:
-        new = adapt(
-            find_model(model),
-            [TextSource.parse(text) for text in texts],
-            output,
-            share=share,
-            megabytes=size,
-            exclude=[TextSource.parse(text) for text in exclude or []],
-            report=lambda line: _err.print(escape(line), highlight=False, soft_wrap=True),
-        )
+        with stoppable(f"{output} is not written", fail):
+            new = adapt(
+                find_model(model),
+                [TextSource.parse(text) for text in texts],
+                output,
+                share=share,
+                megabytes=size,
+                exclude=[TextSource.parse(text) for text in exclude or []],
+                report=lambda line: _err.print(escape(line), highlight=False, soft_wrap=True),
+            )
     except OSError as error:
         raise fail(f"cannot make {output}: {one_line(error)}") from error
     except (ModelError, ManifestError, TextFileError, ValueError) as error:

@@ -100,6 +100,7 @@ def train_command(
     Example: `ossicle lm train law.txt --mix ossicle-small-en --validation dev.jsonl -o lm.ngram`
     """
     from ossicle.data.manifest import ManifestError
+    from ossicle.data.signals import stoppable
     from ossicle.data.text_file import TextFileError
     from ossicle.model.decoding.decoders import LANGUAGE_MODEL
     from ossicle.model.ngram.file import NgramError, write_trie
@@ -109,18 +110,19 @@ def train_command(
     if output.is_dir():
         output /= LANGUAGE_MODEL
     try:
-        trie = train_ngrams(
-            [TextSource.parse(text) for text in texts],
-            NgramTrainingConfig(
-                order, vocabulary, size, repeats, tuple(weight) if weight else None
-            ),
-            word_lists=[WordList(path) for path in words or []],
-            others=[_model_file(model) for model in mix or []],
-            validation=[TextSource.parse(text) for text in validation or []],
-            exclude=[TextSource.parse(text) for text in exclude or []],
-            report=lambda line: _err.print(escape(line), highlight=False, soft_wrap=True),
-        )
-        write_trie(trie, output)
+        with stoppable(f"{output} is not written", fail):
+            trie = train_ngrams(
+                [TextSource.parse(text) for text in texts],
+                NgramTrainingConfig(
+                    order, vocabulary, size, repeats, tuple(weight) if weight else None
+                ),
+                word_lists=[WordList(path) for path in words or []],
+                others=[_model_file(model) for model in mix or []],
+                validation=[TextSource.parse(text) for text in validation or []],
+                exclude=[TextSource.parse(text) for text in exclude or []],
+                report=lambda line: _err.print(escape(line), highlight=False, soft_wrap=True),
+            )
+            write_trie(trie, output)
     except (NgramError, ManifestError, TextFileError) as error:
         raise fail(str(error)) from error
     except OSError as error:

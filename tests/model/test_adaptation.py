@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from ossicle.data.sample import sample_utterance
 from ossicle.data.text import normalize
+from ossicle.model import adaptation
 from ossicle.model.evaluation.scoring import word_error_rate
 from ossicle.model.folder import LoadedModel, model_digest, served_files
 from ossicle.model.ngram.file import write_trie
@@ -141,6 +143,22 @@ def test_a_model_that_lacks_a_file_is_refused_before_the_work(
     assert message in " ".join(result.output.split())
     assert "weight" not in result.output
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_model_is_written_leaves_nothing(
+    number: signal.Signals,
+    code: int,
+    common: Path,
+    field: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adaptation, "_rename", lambda *_: signal.raise_signal(number))
+    result = ossicle(field, "--model", common, "-o", tmp_path / "law")
+    assert (result.exit_code, list(tmp_path.iterdir())) == (code, [field])
+    assert "stopped;" in result.output
+    assert "law is not written" in result.output.replace("\n", "")
 
 
 @pytest.mark.parametrize(
