@@ -8,6 +8,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2
 
+from .waiting import let_go
+
 # The last status is on its way to a watcher for less than this.
 _LAST_STATUS_SECONDS = 0.2
 
@@ -34,8 +36,8 @@ class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]
             await asyncio.wait({watch, leaving}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({watch}, timeout=_LAST_STATUS_SECONDS)
         finally:
-            leaving.cancel()
-            watch.cancel()
+            let_go(leaving)
+            let_go(watch)
         if watch.done():
             await watch
 

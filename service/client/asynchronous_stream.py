@@ -9,6 +9,7 @@ from contextlib import aclosing
 import grpc
 import grpc.aio
 from ossicle.service.values import Result
+from ossicle.service.waiting import let_go
 from ossicle.speech.v1 import speech_pb2
 
 from .async_speech_to_text import Chunks, one_by_one
@@ -58,7 +59,7 @@ class AsynchronousStream(ResumableStream[grpc.aio.Channel]):
             raise
         finally:
             self._over = True
-            source.cancel()
+            let_go(source)
 
     async def _converse(self) -> AsyncGenerator[Result, None]:
         """The results of one connection; a failure that ends it is kept."""

@@ -17,6 +17,7 @@ from ossicle.service.client.audio import parts
 from ossicle.service.events import Event, Final
 from ossicle.service.intake import AudioIntake
 from ossicle.service.values import Finalize, ModelList, Result, SpeechEvent
+from ossicle.service.waiting import let_go
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .local import DEFAULT_STREAMS, Asked, LocalModel, failing_like_a_call, timed_out, told
@@ -150,7 +151,7 @@ class _FedStream:
             if timer is not None:
                 timer.cancel()
             self._left = True
-            feeding.cancel()
+            let_go(feeding)
             self._stream.cancel()
             self._intake.close()
         if self._refusal is not None:

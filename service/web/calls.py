@@ -15,6 +15,7 @@ import grpc
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from ossicle.service.telemetry.call import REQUEST_ID
+from ossicle.service.waiting import let_go
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -103,7 +104,7 @@ class LocalCalls:
         try:
             await asyncio.wait({task})
         finally:
-            task.cancel()
+            let_go(task)
         return task.result()
 
     async def _answer(

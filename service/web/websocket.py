@@ -17,6 +17,7 @@ from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 from ossicle.service.errors import invalid
 from ossicle.service.limits import Limits
+from ossicle.service.waiting import let_go
 from ossicle.speech.v1 import speech_pb2 as pb
 
 from .caller import caller_of
@@ -83,8 +84,8 @@ class StreamSocket:
                 outcome = await running  # what was heard before is told first
                 await self._close(request, Outcome(excess, outcome.request_id))
         finally:
-            running.cancel()
-            watching.cancel()
+            let_go(running)
+            let_go(watching)
         return self._socket
 
     async def _requests(self) -> AsyncIterator[pb.StreamingRecognizeRequest]:
@@ -113,7 +114,7 @@ class StreamSocket:
             await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for event in events:
-                event.cancel()
+                let_go(event)
         if self._left.is_set():
             return None
         message = await self._socket.receive()
