@@ -193,12 +193,14 @@ class SpeechModule(pl.LightningModule):
         # Weighed by tokens, as it is a mean of them: batches are of like length, so texts differ.
         tokens = int(batch.target_counts.sum())
         self.log(f"{name}/loss", loss, add_dataloader_idx=False, batch_size=tokens)
+        # Fetched at once: a card waits for each that is asked for.
         rows = log_probs.float().cpu().numpy()
+        targets, counts = batch.targets.cpu().tolist(), batch.target_counts.cpu().tolist()
         texts = [
-            self.tokenizer.decode(target[:count].tolist())
-            for target, count in zip(batch.targets, batch.target_counts, strict=True)
+            self.tokenizer.decode(target[:count])
+            for target, count in zip(targets, counts, strict=True)
         ]
-        for row, count, text in zip(rows, frames.tolist(), texts, strict=True):
+        for row, count, text in zip(rows, frames.cpu().tolist(), texts, strict=True):
             decoder = GreedyDecoder(self.tokenizer.tokens, FRAME_SECONDS)
             decoder.advance(row[:count])
             hypothesis = decoder.hypothesis()
