@@ -102,7 +102,11 @@ class BeamDecoder:
 
     def agreement(self) -> list[float]:
         """How sure the search is of the words of the last `hypothesis`; see `Decoder`."""
-        return self._search.agreement(self._text.lengths)
+        heard = self._search.agreement(self._text.lengths)
+        if self._speller is None:
+            return heard
+        spelled = self._speller.agreement()
+        return [one * other for one, other in zip(heard, spelled, strict=True)]
 
     def finish(self, alternatives: int = 1) -> list[Hypothesis]:
         """The whole utterance's hypotheses, best first, distinct texts, `LISTED` at most."""

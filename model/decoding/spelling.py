@@ -7,7 +7,7 @@ sound alike). What sounds like no word that is known is spelled by rules of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
@@ -107,6 +107,36 @@ class Speller:
                 return True
         return False
 
+    def agreement(self) -> list[float]:
+        """How sure the language model is of how the last `partial` is spelled.
+
+        What follows may yet tell that "to" was "two". Words of phrases are in no doubt.
+
+        Returns:
+            Of each word, the share of the probability of all spellings among which what follows can
+            choose that those have which spell the words up to it so, 0 to 1.
+        """
+        if self._partial is None:
+            return []
+        sounds = [word.text for word in self._partial[0].words]
+        followed = shared_beginning(sounds, self._sounds)
+        if self._language is None or not followed:
+            return [1.0] * len(sounds)
+        ways = self._steps[followed - 1]
+        scores = np.array([way.score for way in ways])
+        shares = np.exp(scores - scores.max())
+        best = int(scores.argmax())
+        settled = {n for begin, end, _ in self._phrases(sounds) for n in range(begin, end)}
+        differ = np.full(len(ways), len(sounds))  # the first word that is not the best way's
+        for place in reversed(range(followed)):
+            if all(way is ways[best] for way in ways):
+                break
+            if place not in settled:
+                differ[[way.word != ways[best].word for way in ways]] = place
+            ways = [way.before for way in ways if way.before]
+        places = np.arange(len(sounds))[:, None]
+        return [float(share) for share in (differ > places) @ (shares / shares.sum())]
+
     def finals(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
         """Hypotheses of the whole of what was said, spelled; of those that become equal the first.
 
@@ -157,17 +187,23 @@ class Speller:
             words = [*self._likeliest(language, sounds[:-1], whole), becomes]
         else:
             words = self._likeliest(language, sounds, whole)
+        for begin, end, expected in self._phrases(sounds):
+            if self._outweighs(expected, words, begin, end):
+                words[begin:end] = expected.words
+        return words
+
+    def _phrases(self, sounds: Sequence[str]) -> Iterator[tuple[int, int, _Expected]]:
+        """Where expected phrases begin and end among sounds, the longest first."""
         begin = 0
         while begin < len(sounds):
             for end in range(min(begin + self._longest, len(sounds)), begin, -1):
                 expected = self._expected.get(tuple(sounds[begin:end]))
                 if expected:
-                    if self._outweighs(expected, words, begin, end):
-                        words[begin:end] = expected.words
-                    begin = end - 1
+                    yield begin, end, expected
+                    begin = end
                     break
-            begin += 1
-        return words
+            else:
+                begin += 1
 
     def _outweighs(self, expected: _Expected, words: list[str], begin: int, end: int) -> bool:
         """Whether a phrase may stand for the words that sound like it."""

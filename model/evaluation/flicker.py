@@ -53,6 +53,8 @@ def flicker(texts: Sequence[str]) -> Flicker:
     shown = changed = 0
     before = ""
     for text in texts[:-1]:
+        if text == before:
+            continue
         kept = _kept(before, text)
         changed += len(before.split()) - kept
         shown += len(text.split()) - kept

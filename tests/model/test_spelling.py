@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -203,6 +204,52 @@ def test_decoders_give_words_and_keep_their_sounds(decoding: Decoding, search: S
     decoder.reset()
     decoder.advance(heard("ðə kæt"))
     assert decoder.finish()[0].text == "the cat"
+
+
+@pytest.mark.parametrize(
+    "sounds", ["", "tu", "ðə tu", "ðə tu kæt", "ðə kæt sɔ tu si", "si ðə si tu"]
+)
+def test_the_agreement_on_a_spelling_is_the_share_of_all_ways_to_spell(
+    sounds: str, language: Language, pronunciations: Pronunciations, ngrams: NgramModel
+) -> None:
+    speller = Speller(pronunciations, language)
+    spelled = speller.partial(begun(sounds)).text.split()
+    each = [[ngrams.words[n] for n in language.words_of(sound)] for sound in sounds.split()]
+    ways = [list(way) for way in product(*each)]
+    rows = np.array([ngrams.numbers(way) for way in ways])
+    contexts, likelihood = np.full(len(ways), ngrams.start(), np.int64), np.zeros(len(ways))
+    for column in rows.T:
+        log_probs, contexts = ngrams.score(contexts, column)
+        likelihood += log_probs
+    # Between ways after which the language model is in the same state nothing that follows chooses.
+    best: dict[int, tuple[float, list[str]]] = {}
+    for way, score, context in zip(ways, likelihood.tolist(), contexts.tolist(), strict=True):
+        if context not in best or best[context][0] < score:
+            best[context] = score, way
+    left = [(way, np.exp(score)) for score, way in best.values()]
+    expected = [
+        sum(share for way, share in left if way[:length] == spelled[:length])
+        / sum(share for _, share in left)
+        for length in range(1, len(spelled) + 1)
+    ]
+    assert speller.agreement() == pytest.approx(expected)
+
+
+def test_how_what_is_expected_or_begun_is_spelled_is_in_no_doubt(
+    language: Language, pronunciations: Pronunciations
+) -> None:
+    without = Speller(pronunciations, None)
+    assert without.agreement() == []
+    without.partial(begun("tu kæ"))
+    assert without.agreement() == [1.0, 1.0]
+    plain = Speller(pronunciations, language)
+    plain.partial(begun("ðə tu kæ"))
+    the, two, cat = plain.agreement()
+    assert (the, cat) == pytest.approx((1.0, two))
+    assert two < 0.99
+    expecting = Speller(pronunciations, language, [Phrase("two cats", 20.0), Phrase("two", 20.0)])
+    assert expecting.partial(begun("ðə tu kæ")).text == "the two cat"
+    assert expecting.agreement() == pytest.approx([1.0, 1.0, 1.0])
 
 
 def said(decoder: Decoder, written: str, sure: float = 0.98) -> str:

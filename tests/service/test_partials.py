@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from ossicle.model.decoding.hypothesis import Hypothesis, TimedToken, spell_hypothesis
 from ossicle.service.partials import HELD_FRAMES, PATIENCE, PartialText
-from ossicle.service.stability import Evidence, stability
+from ossicle.service.stability import WEIGHTS, Evidence
 
 
 def heard(text: str) -> Hypothesis:
@@ -104,30 +104,35 @@ def test_the_beam_is_asked_only_where_there_is_something_to_show() -> None:
     assert partial.update(heard("one"), 8, asked)
 
 
-EVIDENCE = Evidence(agreement=0.5, held=1.0, before=1, following=0, tokens=3, completion=-1.0)
+EVIDENCE = Evidence(agreement=0.5, held=1.0, following=0, tokens=3, completion=-1.0)
 
 
-@pytest.mark.parametrize("growing", [False, True])
-@pytest.mark.parametrize("other", [{"agreement": 0.8}, {"held": 2.0}, {"before": 3}, {"tokens": 6}])
-def test_what_makes_a_word_stay(other: dict[str, float], growing: bool) -> None:
-    before = stability(EVIDENCE, growing=growing)
-    assert 0 < before < stability(EVIDENCE._replace(**other), growing=growing) < 1
+@pytest.mark.parametrize(
+    ("growing", "more"),
+    [
+        (False, {"agreement": 0.8}),
+        (False, {"held": 2.0}),
+        (False, {"following": 1}),
+        (False, {"tokens": 6}),
+        (True, {"agreement": 0.8}),
+        (True, {"held": 2.0}),
+        (True, {"completion": -0.1}),
+    ],
+)
+def test_what_makes_a_word_stable(more: dict[str, float], growing: bool) -> None:
+    before = WEIGHTS.stability(EVIDENCE, growing=growing)
+    assert before < WEIGHTS.stability(EVIDENCE._replace(**more), growing=growing)
 
 
-def test_a_word_is_surer_the_more_words_follow_it() -> None:
-    over = [stability(EVIDENCE._replace(following=n), growing=False) for n in range(5)]
-    assert over == sorted(set(over))
-
-
-def test_a_word_that_grows_is_surer_the_likelier_it_is_among_those_that_begin_so() -> None:
-    chances = [EVIDENCE._replace(completion=log) for log in (-3.0, -1.0, 0.0)]
-    growing = [stability(evidence, growing=True) for evidence in chances]
-    assert growing == sorted(set(growing))
-    assert len({stability(evidence, growing=False) for evidence in chances}) == 1
+def test_other_weights_show_other_words() -> None:
+    hasty = WEIGHTS._replace(over_offset=0.0)
+    doubted = heard("one ")
+    for weights, expected in ((WEIGHTS, 0), (hasty, 1)):
+        assert len(PartialText(weights).update(doubted, 4, lambda: [0.3])) == expected
 
 
 def test_what_takes_the_place_of_shown_words_must_be_agreed_on_too() -> None:
-    agreed_on = {8: 0.6, 12: 0.7, 16: 0.9}
+    agreed_on = {8: 0.5, 12: 0.6, 16: 0.9}
     steps = [("so one ", 4), *[("sew won ", at, (agreed_on[at], 0.2)) for at in agreed_on]]
     assert shown(*steps) == ["so one", "so one", "so one", "sew"]
 
