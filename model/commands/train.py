@@ -51,7 +51,7 @@ def train_command(
     from ossicle.model.training.allocator import keep_freed_memory
     from ossicle.model.training.config import TrainingConfig
     from ossicle.model.training.interruption import Terminated
-    from ossicle.model.training.run import RunExistsError
+    from ossicle.model.training.run import RunExistsError, is_first
     from ossicle.model.training.train import train
 
     is_language = is_language_model(config)
@@ -104,12 +104,13 @@ def train_command(
         if (folder / "resume.ckpt").exists():
             raise fail(f"stopped; go on with --resume --run {folder}", code=code) from None
         raise fail("stopped before the first checkpoint", code=code) from None
-    _out.print(
-        f"done; next: ossicle export {folder / 'resume.ckpt'} FOLDER",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    if is_first():
+        _out.print(
+            f"done; next: ossicle export {folder / 'resume.ckpt'} FOLDER",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def export_command(

@@ -156,6 +156,14 @@ def check_rates(run: Path, config: RunConfig) -> None:
             )
 
 
+def is_first() -> bool:
+    """Whether this process is the first of the run, which keeps its folder and tells of it.
+
+    With several GPUs, Lightning starts the whole command once for each of them.
+    """
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 @contextmanager
 def claim(run: Path, resume: bool) -> Iterator[None]:
     """Be the one who trains in a folder.
@@ -165,10 +173,8 @@ def claim(run: Path, resume: bool) -> Iterator[None]:
         FolderInUseError: another process trains there.
     """
     check_run(run, resume)
-    # With several GPUs, Lightning starts the whole command once for each of them.
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
-    with only_writer(run) if first else nullcontext():
-        if first and not resume:
+    with only_writer(run) if is_first() else nullcontext():
+        if is_first() and not resume:
             for name in _OF_A_STOPPED_RUN:
                 shutil.rmtree(run / name, ignore_errors=True)
                 with suppress(OSError):

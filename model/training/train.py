@@ -37,7 +37,7 @@ from ossicle.model.pronunciation.tokenizer import PhonemeTokenizer
 from ossicle.model.training.config import TrainingConfig
 from ossicle.model.training.module import SpeechModule
 from ossicle.model.training.partition import letter_trigrams
-from ossicle.model.training.run import RESUME, check_run, claim, fit, record
+from ossicle.model.training.run import RESUME, check_run, claim, fit, is_first, record
 from ossicle.model.training.teacher import Teacher
 from torch import Tensor
 
@@ -97,6 +97,7 @@ def train(
         KeyboardInterrupt: Ctrl-C; the last checkpoint is whole.
     """
     check_run(run, resume)
+    quiet = quiet or not is_first()
     if resume:
         # Read once more than needed, but refused before anything of the run is overwritten.
         load_checkpoint(run / RESUME, config.model)
