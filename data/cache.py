@@ -7,9 +7,8 @@ share its pages and an hour of speech costs 115 MB of disk and no private memory
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -19,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from ossicle.data import pool_process
 from ossicle.data.audio import AudioError, read_audio
-from ossicle.data.manifest import Utterance, manifest_digest, read_manifest
-from ossicle.data.replacing import replacing
+from ossicle.data.manifest import Utterance, read_manifest
+from ossicle.data.pcm_store import KeptRecordings, PcmStore, keys_of, write_store
 
 _SCALE = 32767.0
 
@@ -32,10 +31,12 @@ class CacheError(RuntimeError):
 class PcmCache:
     """Random access to the decoded recordings of one manifest, in its order.
 
+    What other caches of the folder hold is not decoded again: of a manifest that has grown only the
+    new recordings are, and where decoding was stopped it goes on.
+
     Args:
-        manifest: the JSONL manifest; its content and its folder name the cache, so an edited
-            manifest, or one with the same relative paths elsewhere, gets a new one. Audio files
-            replaced under an unchanged manifest are not noticed: delete the cache folder then.
+        manifest: the JSONL manifest. Audio files replaced under the same paths are not noticed:
+            delete the cache folder then.
         folder: where caches are kept.
         rows: only these recordings of the manifest, counted from 0; None is all of them.
         workers: processes that decode.
@@ -55,17 +56,18 @@ class PcmCache:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.utterances: list[Utterance] = read_manifest(manifest)
-        place = f"{manifest_digest(manifest)} {manifest.absolute().parent}"
-        name = f"{manifest.stem}-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
         if rows is not None:
             self.utterances = [self.utterances[row] for row in rows]
-            chosen = hashlib.sha256(np.asarray(rows, dtype="<i8").tobytes()).hexdigest()
-            name += f"-{len(rows)}-{chosen[:8]}"
-        self._samples_file = folder / f"{name}.pcm"
-        self._offsets_file = folder / f"{name}.npy"
-        if not self._is_whole():
-            self._build(workers, progress)
-        self._offsets: NDArray[np.int64] = np.load(self._offsets_file)
+        keys = keys_of(utterance.audio_filepath for utterance in self.utterances)
+        self._store = PcmStore.of(keys, folder, manifest.stem)
+        offsets = self._store.offsets()
+        if offsets is None:
+            kept = KeptRecordings(folder)
+            write_store(self._all(keys, kept, workers, progress), keys, folder, manifest.stem)
+            offsets = self._store.offsets()
+        if offsets is None:
+            raise CacheError(f"{folder}: somebody else changes what is written there")
+        self._offsets = offsets
         self._samples: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
@@ -74,7 +76,7 @@ class PcmCache:
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """Samples of `utterances[index]`, shape (N,), -1 to 1."""
         if self._samples is None:  # mapped on first use: a mapping does not cross processes
-            self._samples = np.memmap(self._samples_file, dtype=np.int16, mode="r")
+            self._samples = self._store.samples()
         begin, end = self._offsets[index : index + 2]
         return np.asarray(self._samples[begin:end], dtype=np.float32) / _SCALE
 
@@ -86,46 +88,40 @@ class PcmCache:
         """Length of each recording in seconds, from its samples."""
         return np.diff(self._offsets) / 16_000
 
-    def _is_whole(self) -> bool:
-        """Whether all samples are there; a disk that was full, or a copy, may have lost some."""
-        try:
-            samples = int(np.load(self._offsets_file)[-1])
-            return self._samples_file.stat().st_size == samples * np.dtype(np.int16).itemsize
-        except (OSError, ValueError, IndexError):
-            return False
-
-    def _build(self, workers: int, progress: Callable[[int, int], None] | None) -> None:
+    def _all(
+        self,
+        keys: NDArray[np.uint64],
+        kept: KeptRecordings,
+        workers: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> Iterator[tuple[int, NDArray[np.int16]]]:
+        """Key and samples of each recording; CacheError at the end if any cannot be decoded."""
+        recordings = list(
+            zip(keys.tolist(), (u.audio_filepath for u in self.utterances), strict=True)
+        )
+        unknown = [path for key, path in recordings if key not in kept]
         # Decoding takes hours for a large corpus; what is not there can be told at once.
-        paths = [utterance.audio_filepath for utterance in self.utterances]
-        self._refuse([f"{path}: no such file" for path in paths if not os.path.isfile(path)])
-        offsets = np.zeros(len(self.utterances) + 1, dtype=np.int64)
+        self._refuse([f"{path}: no such file" for path in unknown if not os.path.isfile(path)])
         bad: list[str] = []
-        # A name of its own for each builder: two trainings may start side by side.
-        with (
-            replacing(self._samples_file) as part,
-            part.open("wb") as out,
-            closing(_decode_all(paths, workers)) as decoded,
-        ):
-            for i, result in enumerate(decoded):
-                if isinstance(result, str):
-                    bad.append(result)
-                    result = np.zeros(0, dtype=np.int16)
-                out.write(result.tobytes())
-                offsets[i + 1] = offsets[i] + len(result)
+        with closing(_decode_all(unknown, workers)) as decoded:
+            for done, (key, _) in enumerate(recordings, 1):
+                samples = kept[key] if key in kept else next(decoded)
+                if isinstance(samples, str):
+                    bad.append(samples)
+                else:
+                    yield key, samples
                 if progress is not None:
-                    progress(i + 1, len(self.utterances))
-            self._refuse(bad)
-        # The offsets are written last: what they say of the samples shows that these are whole.
-        with replacing(self._offsets_file) as part, part.open("wb") as out:
-            np.save(out, offsets)
+                    progress(done, len(recordings))
+        self._refuse(bad)
 
     def _refuse(self, bad: Sequence[str]) -> None:
         """Raise CacheError if there are recordings, each with what is wrong, that nothing reads."""
         if bad:
             listed = "\n  ".join(bad[:10])
             raise CacheError(
-                f"{len(bad)} of {len(self.utterances)} recordings cannot be decoded; remove "
-                f"them from the manifest (ossicle data check --deep lists all):\n  {listed}"
+                f"{len(bad)} of {len(self.utterances)} recordings cannot be decoded; remove them "
+                "from the manifest (ossicle data check --deep lists all), the others are not "
+                f"decoded again:\n  {listed}"
             )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from ossicle.data.bucketing import BucketSampler
 from ossicle.data.cache import CacheError, PcmCache
 from ossicle.data.datamodule import DataConfig, SpeechDataModule, TrainSet
 from ossicle.data.manifest import Utterance, read_manifest, write_manifest
+from ossicle.data.pcm_store import write_store
 from ossicle.data.sample import sample_path
 from ossicle.data.text import Tokenizer
 
@@ -80,6 +83,27 @@ def test_a_text_without_tokens_is_refused(manifest: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "cache").exists(), "refused before anything was decoded"
 
 
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the recordings that are decoded, in this process."""
+    names: list[str] = []
+
+    def decode(path: Path) -> np.ndarray:
+        names.append(path.name)
+        return read_audio(path)
+
+    monkeypatch.setattr("ossicle.data.cache.read_audio", decode)
+    return names
+
+
+def assert_holds(cache: PcmCache, folder: Path, missing: int | None = None) -> None:
+    """A cache holds the samples of its utterances."""
+    for row, utterance in enumerate(cache.utterances):
+        if row != missing:
+            expected = read_audio(folder / utterance.audio_filepath.name)
+            np.testing.assert_allclose(cache[row], expected, atol=1 / 32767)
+
+
 def test_cache_holds_the_samples(manifest: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     cache = PcmCache(manifest, tmp_path / "c", workers=1, progress=lambda *a: seen.append(a))
@@ -97,7 +121,7 @@ def test_a_cache_that_has_lost_samples_is_made_anew(manifest: Path, tmp_path: Pa
     whole = [PcmCache(manifest, tmp_path / "c", workers=1)[i].tolist() for i in range(2)]
     (samples,) = (tmp_path / "c").glob("*.pcm")
     (offsets,) = (tmp_path / "c").glob("*.npy")
-    for damaged, size in ((samples, samples.stat().st_size // 3), (offsets, 40)):
+    for damaged, size in ((samples, samples.stat().st_size // 3), (offsets, 40), (offsets, 0)):
         os.truncate(damaged, size)
         cache = PcmCache(manifest, tmp_path / "c", workers=1)
         assert [cache[i].tolist() for i in range(2)] == whole
@@ -115,11 +139,19 @@ def test_a_process_that_dies_while_it_decodes_is_told(
         PcmCache(manifest, tmp_path / "c", workers=2)
 
 
-def test_cache_lists_what_cannot_be_decoded(manifest: Path, tmp_path: Path) -> None:
+def test_cache_lists_what_cannot_be_decoded_and_keeps_the_rest(
+    manifest: Path, tmp_path: Path, decoded: list[str]
+) -> None:
     (tmp_path / "4.wav").write_text("no audio here")
     with pytest.raises(CacheError, match=r"1 of 12 recordings cannot be decoded(.|\n)*4\.wav"):
         PcmCache(manifest, tmp_path / "c", workers=1)
-    assert not list((tmp_path / "c").glob("*.pcm")), "half a cache is none"
+    assert len(decoded) == 12
+    decoded.clear()
+    utterances = read_manifest(manifest)
+    write_manifest(manifest, [*utterances[:4], *utterances[5:]])
+    cache = PcmCache(manifest, tmp_path / "c", workers=1)
+    assert decoded == []
+    assert_holds(cache, tmp_path)
 
 
 def test_recordings_that_are_not_there_are_told_before_any_is_decoded(
@@ -133,16 +165,54 @@ def test_recordings_that_are_not_there_are_told_before_any_is_decoded(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_decoding_that_is_stopped_leaves_nothing(
-    manifest: Path, tmp_path: Path, workers: int
-) -> None:
-    def stop(done: int, count: int) -> None:
-        if done == 5:
-            raise KeyboardInterrupt
+def test_decoding_that_is_stopped_goes_on(manifest: Path, tmp_path: Path, workers: int) -> None:
+    seen: list[int] = []
 
-    with pytest.raises(KeyboardInterrupt):
-        PcmCache(manifest, tmp_path / "c", workers=workers, progress=stop)
-    assert not list((tmp_path / "c").iterdir())
+    for last in (5, 3, 8):
+
+        def stop(done: int, count: int, last: int = last) -> None:
+            if done == last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            PcmCache(manifest, tmp_path / "c", workers=workers, progress=stop)
+        assert len(list((tmp_path / "c").iterdir())) == 2, "what was unfinished is not kept twice"
+    (tmp_path / "0.wav").unlink()  # it is not needed any more
+    cache = PcmCache(
+        manifest, tmp_path / "c", workers=workers, progress=lambda *a: seen.append(a[0])
+    )
+    assert seen == list(range(1, 13))
+    (tmp_path / "0.wav").touch()
+    assert_holds(cache, tmp_path, missing=0)
+    assert len(list((tmp_path / "c").iterdir())) == 2
+
+
+def test_what_another_cache_holds_is_not_decoded_again(
+    manifest: Path, tmp_path: Path, decoded: list[str]
+) -> None:
+    utterances = read_manifest(manifest)
+    write_manifest(tmp_path / "fewer.jsonl", utterances[3:9])
+    PcmCache(tmp_path / "fewer.jsonl", tmp_path / "c", workers=1)
+    PcmCache(manifest, tmp_path / "c", workers=1, rows=[0, 5])
+    assert decoded == ["3.wav", "4.wav", "5.wav", "6.wav", "7.wav", "8.wav", "0.wav"]
+    decoded.clear()
+    assert_holds(PcmCache(manifest, tmp_path / "c", workers=1), tmp_path)
+    assert decoded == ["1.wav", "2.wav", "9.wav", "10.wav", "11.wav"]
+    decoded.clear()
+    write_manifest(manifest, [replace(u, text="other words") for u in utterances])
+    assert PcmCache(manifest, tmp_path / "c").utterances[0].text == "other words"
+    assert_holds(PcmCache(tmp_path / "fewer.jsonl", tmp_path / "c"), tmp_path)
+    assert decoded == []
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    def recordings() -> Iterator[tuple[int, np.ndarray]]:
+        yield 1, np.ones(8, np.int16)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space"):
+        write_store(recordings(), np.array([1, 2], np.uint64), tmp_path / "c", "train")
+    assert list((tmp_path / "c").iterdir()) == []
 
 
 def test_equal_manifests_in_different_folders_share_no_cache(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_a_network_learns_the_same_on_a_card(
         config,
         # Another device drops other units.
         model=replace(config.model, network=replace(config.model.network, dropout=0.0)),
+        optim=replace(config.optim, steps=6),
         consistency=0.2 * seldom,
         discrimination=0.5 * seldom,
     )
